@@ -1,0 +1,7 @@
+//! Ways to reach the device and its surroundings.
+//!
+//! [`link`] holds the small traits that drivers implement, [`clock`] the time base that both sides share. The tasks that own the
+//! I/O and the byte matcher live beside them. Steps of a plan never touch a link themselves: they wait for these tasks.
+
+pub mod clock;
+pub mod link;

@@ -1,0 +1,231 @@
+//! What a driver gives the bench: one small trait per ability.
+//!
+//! A link that can prove its act returns a [`Witness`]; one that cannot says [`Proof::None`] with what is missing, and no verdict
+//! that rests on the act can then be `pass`.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::clock::BoxFuture;
+use crate::event::{CutOutcome, CutPoint, Witness};
+
+/// A fault of the bench: an instrument did not do its part.
+#[derive(Debug, Error)]
+#[error("{operation}: {what}")]
+pub struct LinkError {
+    /// What was tried, with the instrument's identity: `switch supply lock-1 down`.
+    pub operation: String,
+    /// What went wrong, causes included, and what to do next.
+    pub what: String,
+    /// Whether the instrument is gone (unplugged, process ended) rather than refusing.
+    pub lost: bool,
+}
+
+impl LinkError {
+    /// A failed operation on an instrument that is still there.
+    pub fn new(operation: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { operation: operation.into(), what: what.into(), lost: false }
+    }
+}
+
+/// Whether an act was proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// It took place; this shows it.
+    Seen(Witness),
+    /// Nothing shows it; this would have.
+    None(String),
+}
+
+/// A byte stream to the device: both directions of a serial console.
+pub trait ByteLink: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteLink for T {}
+
+/// A switched supply.
+pub trait SupplyLink: Send {
+    /// Drives the supply up or down and returns once the rail has settled, in bench time.
+    fn set(&mut self, up: bool) -> BoxFuture<'_, Result<Proof, LinkError>>;
+    /// What the supply is at, by read-back; `None` if the instrument cannot tell.
+    fn is_up(&mut self) -> BoxFuture<'_, Result<Option<bool>, LinkError>>;
+    /// The ability to count flash operations and cut at each of them, if this supply has it.
+    fn cut_lab(&self) -> Option<Arc<dyn CutLab>> {
+        None
+    }
+}
+
+/// A pushed button or a strap.
+pub trait ButtonLink: Send {
+    /// Presses or releases, with read-back where the instrument has one.
+    fn set(&mut self, pressed: bool) -> BoxFuture<'_, Result<Proof, LinkError>>;
+}
+
+/// A region of an image at its flash address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// First address.
+    pub address: u32,
+    /// Bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A debug probe with its target.
+pub trait ProbeLink: Send {
+    /// Writes the segments with the chip's own flash algorithm and verifies them by reading back; the device is reset and running
+    /// afterwards. With `erase_all` the whole device, configuration words included, is erased first.
+    fn flash(&mut self, segments: Vec<Segment>, erase_all: bool) -> BoxFuture<'_, Result<Proof, LinkError>>;
+    /// Resets the device and lets it run.
+    fn reset(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>>;
+    /// Reads `len` bytes. `Ok(Err(text))` is the *device* refusing the read (a closed port), which is an observation, not a fault.
+    fn read(&mut self, address: u32, len: u32) -> BoxFuture<'_, Result<Result<Vec<u8>, String>, LinkError>>;
+}
+
+/// One exchange on the console: bytes to send, then a pattern that must appear within a time. Used by [`CutLab`] to question a device
+/// that has come up after a cut, with the same lines and patterns the device profile declares.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// Bytes to send; may be empty.
+    pub send: Vec<u8>,
+    /// What must appear, counted from the send; `None` sends only.
+    pub expect: Option<regex::bytes::Regex>,
+    /// Device time allowed.
+    pub within: Duration,
+}
+
+/// What to try and how to judge it, in terms of console exchanges.
+#[derive(Debug, Clone)]
+pub struct CutPlan {
+    /// Which points: all, or exactly one.
+    pub select: CutSelect,
+    /// Torn variants per operation (seeds 0..n). `before` and `after` are always tried.
+    pub torn: u32,
+    /// Second cuts per first cut, spread evenly over the recovery's flash operations; 0 for none.
+    pub second: u32,
+    /// Appears on the console when the device is up; declared by the profile. A capture named `version` tells what runs.
+    pub ready: regex::bytes::Regex,
+    /// Device time allowed from power-on to `ready`, without any input.
+    pub recovery: Duration,
+    /// Version before the update, as captured by `ready`.
+    pub old_version: String,
+    /// Version of the update.
+    pub new_version: String,
+    /// Reads the settings; the text matched by the last exchange's capture `value` must be equal to that before the update.
+    pub settings: Vec<Exchange>,
+    /// Reads the security counter; capture `value` is a number that must not be lower than before the cut.
+    pub counter: Vec<Exchange>,
+    /// Makes the running image permanent. A new image that ran unconfirmed must be gone after one more power cycle unless this
+    /// had been sent, in the recorded run, before the cut.
+    pub confirm: Vec<Exchange>,
+    /// A complete genuine update up to confirmation; must leave `new_version` running.
+    pub update: Vec<Exchange>,
+    /// Threads to use; 0 for one per core.
+    pub threads: usize,
+    /// Answer signature checks from memory where (signature, key, message) were seen before. Never changes an outcome.
+    pub memoise: bool,
+}
+
+/// Which cut points to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutSelect {
+    /// Every operation in every phase.
+    All,
+    /// Exactly this one; the transcript of it is always kept.
+    One(CutPoint),
+}
+
+/// The recorded uninterrupted operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutBaseline {
+    /// Flash operations in it.
+    pub operations: u32,
+}
+
+/// Progress of a search, in the order of points.
+#[derive(Debug)]
+pub enum CutProgress {
+    /// These many points in a row had this outcome.
+    Judged(Vec<(CutOutcome, u32)>),
+    /// A bad point, or the one selected, with the console transcript of everything from the cut on.
+    Told {
+        /// The point.
+        point: CutPoint,
+        /// What it led to.
+        outcome: CutOutcome,
+        /// Transcript for a person: what was cut, what the device printed, what the oracle asked and got.
+        transcript: String,
+    },
+}
+
+/// End of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutSummary {
+    /// Points judged.
+    pub judged: u64,
+    /// Points there are.
+    pub of: u64,
+    /// Points with a bad outcome.
+    pub bad: u64,
+    /// Whether `of` covers every flash operation.
+    pub exhaustive: bool,
+}
+
+/// A supply that can see the device's flash operations: the virtual one. The calls block; run them off the executor.
+pub trait CutLab: Send + Sync {
+    /// Starts recording: snapshot of the device, then every input to it with its device time.
+    fn begin(&self) -> Result<(), LinkError>;
+    /// Ends the recording.
+    fn end(&self) -> Result<CutBaseline, LinkError>;
+    /// Number of points a plan has.
+    fn points(&self, plan: &CutPlan) -> Result<u64, LinkError>;
+    /// Cuts and judges. `on` is called from this thread; returning `false` ends the search early.
+    fn search(&self, plan: &CutPlan, on: &mut dyn FnMut(CutProgress) -> bool) -> Result<CutSummary, LinkError>;
+}
+
+/// An opened channel.
+pub enum Opened {
+    /// Byte stream.
+    Console(Box<dyn ByteLink>),
+    /// Supply.
+    Supply(Box<dyn SupplyLink>),
+    /// Button or strap.
+    Button(Box<dyn ButtonLink>),
+    /// Debug probe.
+    Probe(Box<dyn ProbeLink>),
+}
+
+/// What kind of channel a driver provides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChannelKind {
+    /// Byte stream.
+    Console,
+    /// Supply.
+    Supply,
+    /// Button or strap.
+    Button,
+    /// Debug probe.
+    Probe,
+}
+
+/// Code that opens one kind of instrument.
+pub trait Driver: Send + Sync {
+    /// Name in rig files: `serial`, `probe-rs`, `virtual-power`.
+    fn name(&self) -> &'static str;
+    /// What it provides.
+    fn kind(&self) -> ChannelKind;
+    /// Parameters it accepts in the rig file besides `driver`: name, whether required, what it is. Others are refused by the check.
+    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)];
+    /// Stable identity of the physical instrument that `parameters` name, for the lease and for messages. Touches nothing.
+    fn identity(&self, parameters: &Parameters) -> Result<String, LinkError>;
+    /// Opens it. The device must not notice.
+    fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>>;
+}
+
+/// Parameters of one channel from the rig file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// Name and value as written.
+    pub values: std::collections::BTreeMap<String, String>,
+    /// Directory of the rig file; relative paths start there.
+    pub base: PathBuf,
+}
