@@ -4,3 +4,5 @@
 
 pub mod channel;
 pub mod event;
+pub mod plan;
+pub mod rig;

@@ -1,0 +1,3 @@
+//! Rigs and device profiles: YAML to checked specification.
+
+pub mod model;
