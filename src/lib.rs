@@ -6,3 +6,4 @@ pub mod channel;
 pub mod event;
 pub mod plan;
 pub mod rig;
+pub mod step;

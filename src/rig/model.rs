@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
     channel::link::Parameters,
-    plan::model::{Step, Template, Within},
+    step::{Step, Template, Within},
 };
 
 /// A checked rig.
