@@ -164,10 +164,10 @@ impl Search {
         Self { scans: matchers.iter().map(scan).collect() }
     }
 
-    /// First byte that is still needed, less what assertions look back at.
+    /// First byte that is still needed: bytes before it may be dropped.
     #[must_use]
     pub fn needs(&self) -> u64 {
-        self.scans.iter().map(|s| s.context()).min().unwrap_or(u64::MAX)
+        self.scans.iter().map(Scan::needs).min().unwrap_or(u64::MAX)
     }
 
     /// Looks at the log as it is now: `log` holds its bytes from offset `base` on, up to all there is. `base` must not be
@@ -207,8 +207,14 @@ impl Search {
 }
 
 impl Scan {
+    /// Where a search that resumes has to start so that assertions see what was before.
     fn context(&self) -> u64 {
         self.resume.saturating_sub(LOOK_BACK).max(self.from)
+    }
+
+    fn needs(&self) -> u64 {
+        let first = self.found.as_ref().map_or(self.resume, |found| found.start.min(self.resume));
+        first.saturating_sub(LOOK_BACK).max(self.from)
     }
 
     fn advance(&mut self, base: u64, log: &[u8]) {
