@@ -3,7 +3,9 @@
 //! See `docs/architecture.md` for the map of the modules and the rule of who may import whom.
 
 pub mod channel;
+pub mod driver;
 pub mod event;
 pub mod plan;
 pub mod rig;
 pub mod step;
+pub mod virtual_dut;

@@ -4,8 +4,9 @@
 //! it is the device's own time, which advances only while somebody waits for it: there a run does not depend on how busy
 //! the machine is, and ten seconds of a pressed button take milliseconds.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use super::tap::Counters;
 use crate::event::Nanos;
 
 /// A boxed future that can cross threads.
@@ -19,6 +20,11 @@ pub trait Clock: Send + Sync {
     /// Completes when the clock has reached `instant`, *and* everything the device sent before that instant has been captured: an
     /// expectation that times out has really seen all there was.
     fn sleep_until(&self, instant: Nanos) -> BoxFuture<'_, ()>;
+
+    /// A console on this clock has been opened. A clock that is the device's own keeps in step with it; the wall clock does not care.
+    fn observe(&self, console: &Arc<Counters>) {
+        let _ = console;
+    }
 
     /// `wall` or `virtual`, for the run header.
     fn name(&self) -> &'static str;

@@ -1,0 +1,85 @@
+//! What a channel's traffic is told to while it flows.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::event::{ChannelName, Nanos};
+
+/// Told every byte and every loss of a channel, in order, before anybody who waits for them is: what a verdict rests on is
+/// stored before the verdict is.
+///
+/// The calls come from the tasks that do the I/O. They must not block for long; the device is not read meanwhile.
+pub trait Tap: Send + Sync {
+    /// Bytes came from the device and were read at `at`.
+    fn received(&self, channel: &ChannelName, at: Nanos, bytes: &[u8]);
+    /// Bytes were handed to the operating system or instrument at `at`.
+    fn sent(&self, channel: &ChannelName, at: Nanos, bytes: &[u8]);
+    /// The channel is gone. The last call for this channel.
+    fn lost(&self, channel: &ChannelName, at: Nanos, why: &str);
+    /// Bytes were lost between the device and the capture; `None` if it is not known how many.
+    fn gap(&self, channel: &ChannelName, at: Nanos, lost: Option<u64>);
+}
+
+/// A tap that keeps nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTap;
+
+impl Tap for NoTap {
+    fn received(&self, _: &ChannelName, _: Nanos, _: &[u8]) {}
+    fn sent(&self, _: &ChannelName, _: Nanos, _: &[u8]) {}
+    fn lost(&self, _: &ChannelName, _: Nanos, _: &str) {}
+    fn gap(&self, _: &ChannelName, _: Nanos, _: Option<u64>) {}
+}
+
+/// How much of a console's traffic has got how far. The virtual bench keeps its device in step with the console by it.
+#[derive(Debug, Default)]
+pub struct Counters {
+    counts: Mutex<Counts>,
+    changed: Condvar,
+}
+
+/// Values of [`Counters`] at one instant, in bytes since the channel was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Accepted for sending.
+    pub queued: u64,
+    /// Written to the link and told to the tap.
+    pub written: u64,
+    /// Received, told to the tap, searched by those who wait.
+    pub captured: u64,
+    /// The channel is closed or lost: nothing above will change.
+    pub closed: bool,
+}
+
+impl Counters {
+    /// New, all zero.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Values now.
+    #[must_use]
+    pub fn get(&self) -> Counts {
+        *self.lock()
+    }
+
+    /// Blocks the thread until `reached` says so or the channel is closed, at most `limit` of wall time. Returns whether it was reached or
+    /// closed. Not for async code.
+    #[must_use]
+    pub fn wait(&self, limit: Duration, mut reached: impl FnMut(&Counts) -> bool) -> bool {
+        let counts = self.lock();
+        let result = self.changed.wait_timeout_while(counts, limit, |counts| !counts.closed && !reached(counts));
+        !result.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Plain numbers cannot be left half changed, so a panic elsewhere does not matter here.
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
