@@ -8,4 +8,5 @@ pub mod event;
 pub mod plan;
 pub mod rig;
 pub mod step;
+pub mod units;
 pub mod virtual_dut;
