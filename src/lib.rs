@@ -5,7 +5,9 @@
 pub mod channel;
 pub mod driver;
 pub mod event;
+pub mod journal;
 pub mod plan;
+pub mod run;
 pub mod rig;
 pub mod step;
 pub mod units;

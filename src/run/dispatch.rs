@@ -224,6 +224,7 @@ fn watch(rig: &Rig, journal: &Journal) -> Watch {
         })
     });
     Watch {
+        run: journal.run().clone(),
         run_directory: journal.directory().to_owned(),
         actions: actions.collect(),
         timeout_ms: u64::try_from(rig.safe_state_timeout.as_millis()).unwrap_or(u64::MAX),

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     channel::{
-        console::{Console, Expectation},
+        console::{Console, Expectation, Found},
         link::{LinkError, Proof, Segment},
         matcher::Matcher,
     },
@@ -523,14 +523,15 @@ impl Executor {
         };
         let file = format!("{channel}.rx");
         match seen {
-            Expectation::Matched { which, start, end, captures, bytes, .. } => {
+            Expectation::Matched(Found { which, start, end, captures, bytes, .. }) => {
                 self.marks.insert(channel.to_owned(), end);
                 let evidence = EvidenceRef { file, offset: start, len: end - start };
                 Ok(Seen::Match { which, words: String::from_utf8_lossy(&bytes).into_owned(), captures, evidence })
             }
             Expectation::TimedOut { .. } if deadline >= self.deadline => Err(out_of_time()),
-            Expectation::TimedOut { seen } => {
-                let silent = console.mark() == from;
+            Expectation::TimedOut { seen, .. } => {
+                // Ends of lines that an earlier answer left behind are not an answer.
+                let silent = console.bytes(from..console.mark()).is_some_and(|bytes| bytes.trim_ascii().is_empty());
                 let sources = patterns.sources.join("` nor `");
                 let tail = String::from_utf8_lossy(&seen);
                 let tail: String = tail.chars().rev().take(200).collect::<Vec<_>>().into_iter().rev().collect();
@@ -542,6 +543,10 @@ impl Executor {
                 let len = console.mark().saturating_sub(from);
                 let evidence = if len == 0 { Vec::new() } else { vec![EvidenceRef { file, offset: from, len }] };
                 Ok(Seen::Nothing { text, evidence, silent })
+            }
+            Expectation::Gap { missing } => {
+                let text = format!("{channel}: bytes {} to {} are no longer in memory, so the pattern cannot be looked for", missing.start, missing.end);
+                Err(Ended::judged(Verdict::Inconclusive, code::UNEXPECTED, text))
             }
             Expectation::Lost { why } => Err(Ended::fault(format!("channel {channel} was lost: {why}"))),
         }

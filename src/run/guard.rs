@@ -20,10 +20,10 @@ use super::{
 };
 use crate::{
     channel::{
-        clock::WallClock,
+        clock::{Clock as _, WallClock},
         link::{LinkError, Opened, Parameters},
     },
-    event::{ChannelName, Fact},
+    event::{ChannelName, Fact, RunId},
     journal::GuardWriter,
     rig::model::SafeAction,
 };
@@ -50,6 +50,8 @@ pub enum Message {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Watch {
+    /// The run.
+    pub run: RunId,
     /// Run directory in which the guard records what it did.
     pub run_directory: PathBuf,
     /// Actions in order: channel, driver, parameters, base directory of paths, wanted state.
@@ -192,10 +194,10 @@ pub fn watch(
 
 async fn reach_safe_state(task: &Watch, touched: &[String], registry: &Registry) -> bool {
     let clock = WallClock::start();
-    let mut writer = GuardWriter::open(&task.run_directory).ok();
+    let mut writer = GuardWriter::open(&task.run_directory, &task.run).ok();
     let mut record = |fact: Fact| {
         if let Some(writer) = &mut writer
-            && let Err(error) = writer.append(fact)
+            && let Err(error) = writer.append(clock.now(), &fact)
         {
             tracing::error!(%error, "the guard's record cannot be written");
         }

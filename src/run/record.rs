@@ -6,7 +6,7 @@
 use crate::{
     channel::tap::Tap,
     event::{ChannelName, EvidenceRef, Fact, Nanos},
-    journal::Journal,
+    journal::{Journal, JournalError},
 };
 
 /// Writes facts; cheap to clone.
@@ -24,41 +24,40 @@ impl Recorder {
 
     /// Writes a fact.
     pub fn fact(&self, fact: Fact) {
-        if let Err(error) = self.journal.append(fact) {
-            tracing::error!(%error, "the journal cannot be written");
-        }
+        note(self.journal.append(fact));
     }
 
     /// Writes a file of evidence.
     pub fn evidence(&self, name: &str, bytes: &[u8]) -> Option<EvidenceRef> {
-        self.journal.evidence_file(name, bytes).inspect_err(|error| tracing::error!(%error, "evidence cannot be written")).ok()
+        note(self.journal.evidence_file(name, bytes))
     }
 
     /// What made the journal fail, if it did.
     #[must_use]
     pub fn failed(&self) -> Option<String> {
-        self.journal.failed()
+        self.journal.failed().map(|failure| format!("{}: {}", failure.operation, failure.what))
     }
 }
 
 impl Tap for Recorder {
-    fn received(&self, channel: &ChannelName, _at: Nanos, bytes: &[u8]) {
-        if let Ok(place) = self.journal.evidence_append(&format!("{channel}.rx"), bytes) {
-            self.fact(Fact::Received { channel: channel.clone(), offset: place.offset, len: place.len });
-        }
+    fn received(&self, channel: &ChannelName, at: Nanos, bytes: &[u8]) {
+        note(self.journal.received(at, channel, bytes));
     }
 
-    fn sent(&self, channel: &ChannelName, _at: Nanos, bytes: &[u8]) {
-        if let Ok(place) = self.journal.evidence_append(&format!("{channel}.tx"), bytes) {
-            self.fact(Fact::Sent { channel: channel.clone(), offset: place.offset, len: place.len });
-        }
+    fn sent(&self, channel: &ChannelName, at: Nanos, bytes: &[u8]) {
+        note(self.journal.sent(at, channel, bytes));
     }
 
-    fn lost(&self, channel: &ChannelName, why: &str) {
-        self.fact(Fact::ChannelLost { channel: channel.clone(), why: why.to_owned() });
+    fn lost(&self, channel: &ChannelName, at: Nanos, why: &str) {
+        note(self.journal.append_at(at, Fact::ChannelLost { channel: channel.clone(), why: why.to_owned() }));
     }
 
-    fn gap(&self, channel: &ChannelName, lost: Option<u64>) {
-        self.fact(Fact::Gap { channel: channel.clone(), lost });
+    fn gap(&self, channel: &ChannelName, at: Nanos, lost: Option<u64>) {
+        note(self.journal.append_at(at, Fact::Gap { channel: channel.clone(), lost }));
     }
+}
+
+/// The journal keeps its first failure; the log is for developers.
+fn note<T>(written: Result<T, JournalError>) -> Option<T> {
+    written.inspect_err(|error| tracing::error!(%error, "the journal cannot be written")).ok()
 }
