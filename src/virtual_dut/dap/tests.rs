@@ -17,14 +17,14 @@ const HOLE: u32 = 0x4000_0000;
 impl DebugTarget for Memory {
     fn debug_read(&mut self, address: u32, size: Size) -> Result<u32, BusFault> {
         self.accesses.push((address, size));
-        if address >= HOLE || address % size.bytes() != 0 {
+        if address >= HOLE || !address.is_multiple_of(size.bytes()) {
             return Err(BusFault { address });
         }
         let word = self.words.get(&(address & !3)).copied().unwrap_or(0);
         Ok(word >> (8 * (address & 3)) & size.mask())
     }
     fn debug_write(&mut self, address: u32, size: Size, value: u32) -> Result<(), BusFault> {
-        if address >= HOLE || address % size.bytes() != 0 {
+        if address >= HOLE || !address.is_multiple_of(size.bytes()) {
             return Err(BusFault { address });
         }
         let shift = 8 * (address & 3);
