@@ -4,7 +4,7 @@
 //! that probe-rs has for the chip, executed by the emulated core.
 
 mod probe {
-    pub mod device;
+    pub(crate) mod device;
 }
 
 use std::{sync::LazyLock, thread, time::Duration};
@@ -37,7 +37,7 @@ fn attach(registered: &Registered) -> Session {
 fn attach_as(registered: &Registered, chip: TargetSelector) -> Session {
     let listed = Lister::new().list_all();
     let info = listed.iter().find(|probe| probe.serial_number.as_deref() == Some(registered.serial())).expect("it is listed");
-    info.open().unwrap().attach_with_registry(chip, Permissions::new(), &REGISTRY).unwrap()
+    info.open().expect("it is free").attach_with_registry(chip, Permissions::new(), &REGISTRY).expect("the device answers")
 }
 
 fn link(registered: &Registered) -> ProbeRsLink {
@@ -49,7 +49,7 @@ fn segment(address: u32, bytes: &[u8]) -> Segment {
 }
 
 fn witness(proof: Result<Proof, LinkError>) -> String {
-    match proof.unwrap() {
+    match proof.expect("the operation succeeds") {
         Proof::Seen(witness) => witness.what,
         Proof::None(missing) => panic!("no witness: {missing}"),
     }

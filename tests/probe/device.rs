@@ -18,21 +18,21 @@ struct Bench {
 
 /// A handle of the device; clones are the same device.
 #[derive(Clone)]
-pub struct Device(Arc<Mutex<Bench>>);
+pub(crate) struct Device(Arc<Mutex<Bench>>);
 
 /// Where [`counting_program`] keeps its count.
-pub const COUNTER: u32 = RAM_BASE;
+pub(crate) const COUNTER: u32 = RAM_BASE;
 
 /// Addresses of the first and last instruction of the endless loop of [`counting_program`].
-pub struct Loop {
-    pub start: u32,
-    pub end: u32,
+pub(crate) struct Loop {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
 }
-pub const LOOP: Loop = Loop { start: 0x44, end: 0x48 };
+pub(crate) const LOOP: Loop = Loop { start: 0x44, end: 0x48 };
 
 /// A program that counts in RAM for ever: vectors, then
 /// `movs r0, #0; ldr r1, =COUNTER; 1: adds r0, #1; str r0, [r1]; b 1b`.
-pub fn counting_program() -> Vec<u8> {
+pub(crate) fn counting_program() -> Vec<u8> {
     let mut program = Vec::new();
     program.extend((RAM_BASE + 0x4000).to_le_bytes());
     program.extend(0x41_u32.to_le_bytes());
@@ -45,7 +45,7 @@ pub fn counting_program() -> Vec<u8> {
 }
 
 /// Bytes that look random and depend on `seed`.
-pub fn image(seed: u8, len: usize) -> Vec<u8> {
+pub(crate) fn image(seed: u8, len: usize) -> Vec<u8> {
     let mut state = u32::from(seed) | 0x100;
     (0..len)
         .map(|_| {
@@ -57,9 +57,9 @@ pub fn image(seed: u8, len: usize) -> Vec<u8> {
 
 impl Device {
     /// A device with `flash` in it, powered up a while ago.
-    pub fn running(flash: &[u8]) -> Self {
+    pub(crate) fn running(flash: &[u8]) -> Self {
         let mut machine = Machine::new(MachineConfig::default());
-        machine.preload(0, flash).unwrap();
+        machine.preload(0, flash).expect("it fits into flash");
         let device = Self(Arc::new(Mutex::new(Bench { machine, power_ups: 0 })));
         device.power(true);
         device.run(10_000);
@@ -70,11 +70,11 @@ impl Device {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn plug_in(&self, serial: &str) -> Registered {
-        register(serial, self.clone()).unwrap()
+    pub(crate) fn plug_in(&self, serial: &str) -> Registered {
+        register(serial, self.clone()).expect("each test has a serial number of its own")
     }
 
-    pub fn power(&self, up: bool) {
+    pub(crate) fn power(&self, up: bool) {
         let mut bench = self.bench();
         if up {
             bench.power_ups += 1;
@@ -86,12 +86,12 @@ impl Device {
         }
     }
 
-    pub fn powered(&self) -> bool {
+    pub(crate) fn powered(&self) -> bool {
         self.bench().machine.is_powered()
     }
 
     /// Lets cycles pass.
-    pub fn run(&self, cycles: u64) {
+    pub(crate) fn run(&self, cycles: u64) {
         let mut bench = self.bench();
         let until = bench.machine.now() + cycles;
         while bench.machine.now() < until && bench.machine.is_powered() {
@@ -99,32 +99,32 @@ impl Device {
         }
     }
 
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.bench().machine.now()
     }
 
-    pub fn preload(&self, address: u32, bytes: &[u8]) {
-        self.bench().machine.preload(address, bytes).unwrap();
+    pub(crate) fn preload(&self, address: u32, bytes: &[u8]) {
+        self.bench().machine.preload(address, bytes).expect("it fits into flash");
     }
 
     /// Content of flash or UICR, past any protection.
-    pub fn flash(&self, address: u32, len: u32) -> Vec<u8> {
-        self.bench().machine.nv().read(address, len).unwrap()
+    pub(crate) fn flash(&self, address: u32, len: u32) -> Vec<u8> {
+        self.bench().machine.nv().read(address, len).expect("it is inside flash")
     }
 
     /// The count of [`counting_program`], as a debugger would see it.
-    pub fn counter(&self) -> u32 {
-        self.bench().machine.debug_read(COUNTER, Size::Word).unwrap()
+    pub(crate) fn counter(&self) -> u32 {
+        self.bench().machine.debug_read(COUNTER, Size::Word).expect("RAM answers while powered")
     }
 
     /// Cuts the supply at a flash operation, counted from the next.
-    pub fn cut_at_flash_operation(&self, operation: u64, phase: CutPhase) {
+    pub(crate) fn cut_at_flash_operation(&self, operation: u64, phase: CutPhase) {
         let mut bench = self.bench();
         let absolute = bench.machine.nv().counts().total() + operation;
         bench.machine.arm_cut(absolute, phase);
     }
 
-    pub fn digest(&self) -> [u8; 32] {
+    pub(crate) fn digest(&self) -> [u8; 32] {
         self.bench().machine.digest()
     }
 }
