@@ -160,7 +160,7 @@ impl Dap {
                 self.line = Line::Deaf;
                 Err(Refusal::Silent)
             }
-            (Port::Dp, 0x4) => Ok(if self.select & 0xF == 0 { self.ctrl_stat() } else { 0 }),
+            (Port::Dp, 0x4) => Ok(if self.debug_port_bank() == 0 { self.ctrl_stat() } else { 0 }),
             _ if self.ctrl_stat & ctrl::STICKY_ERR != 0 => Err(Refusal::Fault),
             (Port::Dp, _) => Ok(self.read_buffer),
             (Port::Ap, _) => {
@@ -194,7 +194,7 @@ impl Dap {
             }
             _ if self.ctrl_stat & ctrl::STICKY_ERR != 0 => return Err(Refusal::Fault),
             (Port::Dp, 0x4) => {
-                if self.select & 0xF == 0 {
+                if self.debug_port_bank() == 0 {
                     self.ctrl_stat = self.ctrl_stat & !ctrl::WRITABLE | value & ctrl::WRITABLE;
                 }
             }
@@ -230,6 +230,10 @@ impl Dap {
     /// CTRL/STAT with the acknowledges, which follow the requests at once.
     fn ctrl_stat(&self) -> u32 {
         self.ctrl_stat | (self.ctrl_stat & (ctrl::POWER_UP_REQUESTS | 1 << 26)) << 1
+    }
+
+    fn debug_port_bank(&self) -> u32 {
+        self.select & 0xF
     }
 
     fn access_port_register(&self, address: u8) -> Option<u8> {

@@ -17,14 +17,14 @@ const HOLE: u32 = 0x4000_0000;
 impl DebugTarget for Memory {
     fn debug_read(&mut self, address: u32, size: Size) -> Result<u32, BusFault> {
         self.accesses.push((address, size));
-        if address >= HOLE || address % size.bytes() != 0 {
+        if address >= HOLE || !address.is_multiple_of(size.bytes()) {
             return Err(BusFault { address });
         }
         let word = self.words.get(&(address & !3)).copied().unwrap_or(0);
         Ok(word >> (8 * (address & 3)) & size.mask())
     }
     fn debug_write(&mut self, address: u32, size: Size, value: u32) -> Result<(), BusFault> {
-        if address >= HOLE || address % size.bytes() != 0 {
+        if address >= HOLE || !address.is_multiple_of(size.bytes()) {
             return Err(BusFault { address });
         }
         let shift = 8 * (address & 3);
@@ -168,7 +168,7 @@ fn loss_of_power_loses_everything_even_if_nobody_looked_meanwhile() {
 fn polling_lets_time_pass_and_other_traffic_hardly() {
     let (mut dap, mut memory) = connected();
     ap_write(&mut dap, &mut memory, 0x04, 0x2000_0000).unwrap();
-    let mut cost = |dap: &mut Dap, memory: &mut Memory| {
+    let cost = |dap: &mut Dap, memory: &mut Memory| {
         let before = memory.now;
         ap_read(dap, memory, 0x0C).unwrap();
         memory.now - before
@@ -187,10 +187,10 @@ fn the_rom_tables_lead_from_the_maker_to_the_core() {
         ap_write(&mut dap, &mut memory, 0x04, address).unwrap();
         ap_read(&mut dap, &mut memory, 0x0C).unwrap()
     };
-    let chip = 0xF000_0000;
-    let core = chip.wrapping_add_signed((word(chip) & !0xFFF) as i32);
+    let chip = 0xF000_0000_u32;
+    let core = chip.wrapping_add(word(chip) & !0xFFF);
     assert_eq!(core, 0xE00F_F000);
-    let scs = (core as i32).wrapping_add((word(core) & !0xFFF) as i32) as u32;
+    let scs = core.wrapping_add(word(core) & !0xFFF);
     assert_eq!(scs, 0xE000_E000);
     assert_eq!(word(core + 12), 0, "end of the table");
     let maker = (word(chip + 0xFD0) & 0xF, (word(chip + 0xFE4) >> 4) | (word(chip + 0xFE8) & 7) << 4);
