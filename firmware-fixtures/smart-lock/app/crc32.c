@@ -6,9 +6,9 @@ static const uint32_t nibble[16] = {
     0xEDB88320, 0xF00F9344, 0xD6D6A3E8, 0xCB61B38C, 0x9B64C2B0, 0x86D3D2D4, 0xA00AE278, 0xBDBDF21C,
 };
 
-uint32_t crc32(const uint8_t *data, uint32_t size)
+uint32_t crc32(uint32_t seed, const uint8_t *data, uint32_t size)
 {
-    uint32_t crc = 0xFFFFFFFFu;
+    uint32_t crc = seed;
     for (; size != 0; size--) {
         crc ^= *data++;
         crc = crc >> 4 ^ nibble[crc & 15];

@@ -10,7 +10,8 @@
 
 /* A page: {sequence, ~sequence}, then records {tag, ~tag, CRC-32, data}. A tag names item and size. The sequence number of a page is
  * written last when the page is taken into use, so a page counts only when it holds everything; of two that count, the higher number
- * is the later. A torn tag reads as no record, torn data fails the CRC; both are skipped and the item keeps its older value. */
+ * is the later. A torn tag reads as no record, torn data fails the CRC; both are skipped and the item keeps its older value. The CRC
+ * starts from the tag: started from all ones, four erased bytes would have an erased word as their right CRC. */
 #define TAG(item, size) (0x53000000u | (item) << 16 | (size))
 #define TAG_VALID(tag) ((tag) >> 24 == 0x53u)
 #define TAG_ITEM(tag) ((tag) >> 16 & 0xFF)
@@ -67,7 +68,7 @@ static void replay(void)
             continue;
         }
         void *data = item_data(TAG_ITEM(tag), &size);
-        if (data != NULL && size == TAG_SIZE(tag) && crc32((const uint8_t *)at + HEADER, size) == word_at(at + 8)) {
+        if (data != NULL && size == TAG_SIZE(tag) && crc32(tag, (const uint8_t *)at + HEADER, size) == word_at(at + 8)) {
             memcpy(data, (const void *)(at + HEADER), size);
         }
         end += HEADER + TAG_SIZE(tag);
@@ -78,7 +79,7 @@ static uint32_t append(uint32_t to, uint32_t offset, uint32_t item)
 {
     uint32_t size;
     const void *data = item_data(item, &size);
-    uint32_t header[3] = {TAG(item, size), ~TAG(item, size), crc32(data, size)};
+    uint32_t header[3] = {TAG(item, size), ~TAG(item, size), crc32(TAG(item, size), data, size)};
     nvm_write(to + offset, header, 3);
     nvm_write(to + offset + HEADER, data, size / 4);
     return offset + HEADER + size;
