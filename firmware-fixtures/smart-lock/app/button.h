@@ -4,7 +4,7 @@
 #include <stdbool.h>
 
 void button_start(void);
-/* True once the button has been down for 10 s without a break. To be called at least once per tick. */
+/* True once the button has been down for 10 s without a break, having been up before. To be called at least once per tick. */
 bool button_held(void);
 
 #endif

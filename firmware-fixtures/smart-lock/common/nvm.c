@@ -6,14 +6,15 @@
 
 /* The only places where the flash is opened for writing or erasing; it is read-only at all other times, so that a stray
  * pointer cannot change it. Each program has a floor below which it never writes: its own code and what protects it. */
-static void guard(uint32_t address)
+static void guard(uint32_t address, uint32_t size)
 {
-    if (address < NVM_FLOOR || address >= FLASH_END) {
+    if (address < NVM_FLOOR || address > FLASH_END - size) {
         system_reset();
     }
 }
 
-static void ready(void)
+/* Inlined: this is most of the time of a swap in an emulator. */
+__attribute__((always_inline)) static inline void ready(void)
 {
     while (NVMC_READY == 0) {
     }
@@ -21,7 +22,7 @@ static void ready(void)
 
 void nvm_erase(uint32_t page)
 {
-    guard(page);
+    guard(page, PAGE_SIZE);
     wdt_feed();
     NVMC_CONFIG = NVMC_ERASE;
     ready();
@@ -48,7 +49,7 @@ static void program(volatile uint32_t *to, const uint32_t *from, uint32_t words)
 
 void nvm_write(uint32_t to, const uint32_t *from, uint32_t words)
 {
-    guard(to);
+    guard(to, 4 * words);
     program((volatile uint32_t *)to, from, words);
 }
 
@@ -85,8 +86,6 @@ void counter_raise(uint32_t to)
 
 void readback_protect(void)
 {
-    uint32_t value = UICR_RBPCONF_PALL;
-    if (REG(UICR_RBPCONF) == 0xFFFFFFFFu) {
-        program(&REG(UICR_RBPCONF), &value, 1);
-    }
+    uint32_t value = REG(UICR_RBPCONF) & UICR_RBPCONF_PALL; /* also ends a write that was cut */
+    program(&REG(UICR_RBPCONF), &value, 1);
 }
