@@ -38,6 +38,7 @@ void uart_start(void)
     GPIO_OUTSET = 1u << PIN_TXD;
     GPIO_PIN_CNF(PIN_TXD) = GPIO_CNF_OUTPUT;
     GPIO_PIN_CNF(PIN_RXD) = GPIO_CNF_INPUT;
+    UART_ENABLE = 0; /* pins may only be selected while it is off */
     UART_PSELTXD = PIN_TXD;
     UART_PSELRXD = PIN_RXD;
     UART_BAUDRATE = UART_BAUD_115200;
