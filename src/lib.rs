@@ -6,3 +6,4 @@ pub mod channel;
 pub mod event;
 pub mod journal;
 pub mod units;
+pub mod view;
