@@ -5,5 +5,6 @@
 pub mod channel;
 pub mod event;
 pub mod journal;
+pub mod report;
 pub mod units;
 pub mod view;

@@ -6,6 +6,7 @@
 mod case;
 mod cuts;
 mod fold;
+pub mod lines;
 mod run;
 pub mod sanitise;
 mod text;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::event::{CutOutcome, CutPoint, EvidenceRef};
 
 /// Bad cuts kept with their details. A device that fails at every point must not fill the memory of a display.
-pub const MOST_BAD: usize = 1000;
+pub(super) const MOST_BAD: usize = 1000;
 
 /// State of a power-cut search.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -16,7 +16,7 @@ pub struct CutsView {
     pub points: u64,
     /// Points per outcome, from the batches judged so far.
     pub outcomes: BTreeMap<CutOutcome, u64>,
-    /// Details of bad cuts, the first [`MOST_BAD`] of them.
+    /// Details of bad cuts, the first 1000 of them.
     pub bad: Vec<BadCut>,
     /// Bad cuts that details were recorded of, kept or not.
     pub told: u64,

@@ -106,12 +106,22 @@ pub fn columns(text: &str) -> usize {
 /// where they can be, they are written as `\uXXXX`, which means the same.
 #[must_use]
 pub fn json(text: &str) -> Cow<'_, str> {
-    if text.chars().all(is_harmless) {
+    escape_json(text, is_harmless)
+}
+
+/// As [`json`], for a document of several lines: the newlines between its parts stay.
+#[must_use]
+pub fn json_document(text: &str) -> String {
+    escape_json(text, |c| c == '\n' || is_harmless(c)).into_owned()
+}
+
+fn escape_json(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if text.chars().all(&stays) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if is_harmless(c) {
+        if stays(c) {
             out.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
