@@ -20,6 +20,8 @@ pub struct GuardWriter {
     buffer: Vec<u8>,
     chain: Chain,
     next: u64,
+    /// Length of the file in whole lines.
+    end: u64,
 }
 
 impl GuardWriter {
@@ -38,7 +40,7 @@ impl GuardWriter {
         if reader.damage().is_some() {
             file.set_len(reader.offset())?;
         }
-        Ok(Self { file, buffer: Vec::new(), chain: reader.last_chain(), next })
+        Ok(Self { file, buffer: Vec::new(), chain: reader.last_chain(), next, end: reader.offset() })
     }
 
     /// Writes one fact. `at` is bench time as well as the guard knows it: what it was last told, plus what has passed since.
@@ -47,7 +49,12 @@ impl GuardWriter {
     /// If it cannot be written and synchronised. The guard goes on with the safe state.
     pub fn append(&mut self, at: Nanos, fact: &Fact) -> io::Result<()> {
         let chain = line::encode(&mut self.buffer, &self.chain, self.next, at, fact)?;
-        self.file.write_all(&self.buffer)?;
+        if let Err(error) = self.file.write_all(&self.buffer) {
+            // A part of a line would hide what is written after it.
+            let _ = self.file.set_len(self.end);
+            return Err(error);
+        }
+        self.end += self.buffer.len() as u64;
         self.chain = chain;
         self.next += 1;
         self.file.sync_data()
