@@ -5,3 +5,4 @@
 //! behaviour of the device.
 
 pub mod probe;
+pub mod serial;

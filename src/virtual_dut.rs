@@ -4,6 +4,7 @@
 //! nRF51 Series Reference Manual v3.0. The model is deterministic: the same configuration and the same inputs at the same device times give the
 //! same machine, bit for bit, however the time is sliced and whether or not its short cuts (idle skipping, memoised calls) are taken.
 
+pub mod bench;
 mod bus;
 pub mod dap;
 mod machine;

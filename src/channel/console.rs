@@ -292,22 +292,35 @@ impl Drop for Ends {
 async fn read(shared: Arc<Shared>, mut link: ReadHalf<Box<dyn ByteLink>>) {
     let ends = Ends(Arc::clone(&shared));
     let mut piece = vec![0; PIECE];
+    let mut filled = 0;
     loop {
         let read = tokio::select! {
             biased;
-            () = shared.finished.cancelled() => break,
-            read = link.read(&mut piece) => read,
+            () = shared.finished.cancelled() => None,
+            read = link.read(&mut piece[filled..]) => Some(read),
         };
-        match read {
-            Ok(0) => return shared.end("end of the stream: the other side has closed or the instrument was removed", true),
-            Ok(n) => {
-                let at = shared.clock.now();
-                shared.tap.received(&shared.name, at, &piece[..n]);
-                shared.lock().received(at, &piece[..n]);
-                shared.counters.update(|counts| counts.captured += n as u64);
+        let end = match read {
+            None => Some(("the console is closed".to_owned(), false)),
+            Some(Ok(0)) => Some(("end of the stream: the other side has closed or the instrument was removed".to_owned(), true)),
+            Some(Ok(n)) => {
+                filled += n;
+                None
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return shared.end(&format!("reading failed: {error}"), true),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => None,
+            Some(Err(error)) => Some((format!("reading failed: {error}"), true)),
+        };
+        let counts = shared.counters.get();
+        let more = counts.captured + (filled as u64) < counts.announced && filled < PIECE;
+        if filled > 0 && (end.is_some() || !more) {
+            let at = shared.clock.now();
+            shared.tap.received(&shared.name, at, &piece[..filled]);
+            shared.lock().received(at, &piece[..filled]);
+            shared.counters.update(|counts| counts.captured += filled as u64);
+            filled = 0;
+        }
+        if let Some((why, is_loss)) = end {
+            shared.end(&why, is_loss);
+            break;
         }
         // A device that never pauses must not keep this thread to itself.
         tokio::task::consume_budget().await;

@@ -1,7 +1,9 @@
 //! What a channel's traffic is told to while it flows.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use crate::event::{ChannelName, Nanos};
 
@@ -32,10 +34,17 @@ impl Tap for NoTap {
 }
 
 /// How much of a console's traffic has got how far. The virtual bench keeps its device in step with the console by it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Counters {
     counts: Mutex<Counts>,
     changed: Condvar,
+    listener: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.get().fmt(f)
+    }
 }
 
 /// Values of [`Counters`] at one instant, in bytes since the channel was opened.
@@ -45,6 +54,8 @@ pub struct Counts {
     pub queued: u64,
     /// Written to the link and told to the tap.
     pub written: u64,
+    /// Announced by the device's side, which is only possible on a virtual bench; see [`Counters::announce`].
+    pub announced: u64,
     /// Received, told to the tap, searched by those who wait.
     pub captured: u64,
     /// The channel is closed or lost: nothing above will change.
@@ -73,9 +84,24 @@ impl Counters {
         !result.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
+    /// Says that the link is about to carry bytes until `total` have been received since the channel was opened. The reader then gathers
+    /// them in one piece however the system cuts them up, so that what the tap is told does not depend on chance.
+    pub fn announce(&self, total: u64) {
+        self.lock().announced = total;
+    }
+
+    /// Calls `listener` after every change, from the task that made it. Only the first listener is taken.
+    pub fn listen(&self, listener: impl Fn() + Send + Sync + 'static) {
+        // A second listener would be a second device on one console, which no rig can have.
+        let _ = self.listener.set(Box::new(listener));
+    }
+
     pub(super) fn update(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.lock());
         self.changed.notify_all();
+        if let Some(listener) = self.listener.get() {
+            listener();
+        }
     }
 
     /// Plain numbers cannot be left half changed, so a panic elsewhere does not matter here.
