@@ -10,8 +10,6 @@
 //! reading the same word twice in a row is polling, which costs a probe a turn-around with its host. Both are fixed numbers
 //! of cycles, so the same session gives the same transfers, however busy the machine is.
 
-mod romtable;
-
 use super::{BusFault, Size};
 
 /// Cycles that one transfer takes: 46 wire bits at 11.5 MHz are 4 µs.
@@ -59,6 +57,8 @@ pub enum Port {
 pub const DPIDR: u32 = 0x0BB1_1477;
 /// IDR of the access port: AHB, designed by ARM.
 pub const AHB_AP_IDR: u32 = 0x0477_0021;
+/// BASE of the access port: Nordic's ROM table at 0xF0000000, which is on the device's debug bus like all memory; present, 32-bit format.
+pub const AHB_AP_BASE: u32 = 0xF000_0003;
 
 mod ctrl {
     pub(super) const STICKY_ERR: u32 = 1 << 5;
@@ -256,12 +256,12 @@ impl Dap {
                 }
                 self.last_read = Some(address);
                 let size = self.size();
-                let value = memory_read(target, address, size)? << (8 * (address & 3 & !(size.bytes() - 1)));
+                let value = target.debug_read(address, size)? << (8 * (address & 3 & !(size.bytes() - 1)));
                 self.increment(size);
                 Ok(value)
             }
-            0x10..=0x1C => memory_read(target, self.tar & !0xF | u32::from(register & 0xC), Size::Word),
-            0xF8 => Ok(romtable::BASE),
+            0x10..=0x1C => target.debug_read(self.tar & !0xF | u32::from(register & 0xC), Size::Word),
+            0xF8 => Ok(AHB_AP_BASE),
             0xFC => Ok(AHB_AP_IDR),
             _ => Ok(0),
         }
@@ -312,14 +312,6 @@ impl Dap {
         if self.csw & csw::INCREMENT != 0 {
             self.tar = self.tar & !0x3FF | self.tar.wrapping_add(size.bytes()) & 0x3FF;
         }
-    }
-}
-
-/// Identification pages are the debug system's own; everything else is the device's bus.
-fn memory_read(target: &mut dyn DebugTarget, address: u32, size: Size) -> Result<u32, BusFault> {
-    match romtable::word(address & !3) {
-        Some(word) => Ok(word >> (8 * (address & 3)) & size.mask()),
-        None => target.debug_read(address, size),
     }
 }
 
