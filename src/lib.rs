@@ -7,3 +7,4 @@ pub mod event;
 pub mod plan;
 pub mod rig;
 pub mod step;
+pub mod units;
