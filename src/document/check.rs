@@ -58,7 +58,7 @@ impl Checker<'_> {
         let data = match (shape, &node.kind) {
             (Shape::Map(keys), NodeKind::Map(entries)) => Data::Map(self.map(entries, keys, owner.unwrap_or(&place))),
             (Shape::Named(shape), NodeKind::Map(entries)) => Data::Named(self.named(entries, shape)),
-            (Shape::One(one), NodeKind::Map(entries)) => self.one(node, entries, one),
+            (Shape::One(one), NodeKind::Map(entries)) => self.one(node, entries, one()),
             (Shape::List(shape, least), NodeKind::List(items)) => {
                 if items.len() < *least {
                     let at = owner.unwrap_or(&place).clone();
@@ -71,6 +71,7 @@ impl Checker<'_> {
                 let mut diagnostic =
                     Diagnostic::new(Code::WrongType, at, format!("{} is needed here, not {}", needed(shape), kind.noun()));
                 if let (Shape::One(one), NodeKind::Scalar(text)) = (shape, kind) {
+                    let one = one();
                     diagnostic = diagnostic.help(match one.choices.iter().find(|choice| choice.name == text) {
                         Some(choice) => format!("write `{}: {{ ... }}`", choice.name),
                         None => format!("a {} is one of {}", one.name, list(one.choices)),

@@ -63,7 +63,7 @@ fn table(out: &mut String, keys: &'static Keys, queue: &mut Vec<Item>) {
 fn find(shape: &'static Shape, queue: &mut Vec<Item>) {
     match shape {
         Shape::Map(keys) => queue.push(Item::Map(keys)),
-        Shape::One(one) => queue.push(Item::One(one.name, one.what, one.choices)),
+        Shape::One(one) => queue.push(Item::One(one().name, one().what, one().choices)),
         Shape::List(inner, _) | Shape::Named(inner) => find(inner, queue),
         _ => {}
     }
@@ -76,6 +76,7 @@ fn say(shape: &Shape) -> String {
         Shape::Pattern => "regular expression, `${...}` allowed".into(),
         Shape::Template => "text, `${...}` allowed".into(),
         Shape::Name => "name".into(),
+        Shape::Variable => "name of a parameter or capture".into(),
         Shape::ValueName => "name of a value".into(),
         Shape::ReasonCode => "reason code, `SIG-PAYLOAD`".into(),
         Shape::Duration(..) => "duration, `500ms`".into(),
@@ -92,6 +93,6 @@ fn say(shape: &Shape) -> String {
         Shape::List(inner, _) => format!("list of {}", say(inner)),
         Shape::Map(keys) => format!("[{}](#{})", keys.name, keys.name.replace(' ', "-")),
         Shape::Named(inner) => format!("map of names to {}", say(inner)),
-        Shape::One(one) => format!("[{}](#{})", one.name, one.name.replace(' ', "-")),
+        Shape::One(one) => format!("[{}](#{})", one().name, one().name.replace(' ', "-")),
     }
 }

@@ -64,6 +64,14 @@ pub(super) fn scalar(shape: &Shape, text: &str) -> Result<Data, Wrong> {
             wrong.suggestion = is_name(&folded).then_some(folded);
             Err(wrong)
         }
+        Shape::Variable => {
+            let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+            if text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(good) {
+                return owned();
+            }
+            let help = "such names start with a small letter and hold small letters, digits, dashes and underscores";
+            Err(Wrong::new(Code::BadName, format!("`{}` is not a name", short(text)), help))
+        }
         Shape::ValueName => {
             let good = |c: char| c.is_ascii_alphanumeric() || "_-.${}".contains(c);
             if !text.is_empty() && text.len() <= 200 && text.chars().all(good) && !text.starts_with('$') {

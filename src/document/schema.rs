@@ -46,6 +46,7 @@ impl Schemas {
             Shape::Line | Shape::Path => json!({"type": text, "minLength": 1}),
             Shape::ValueName => json!({"type": text, "pattern": "^[A-Za-z0-9_.{}-][A-Za-z0-9_.${}-]*$"}),
             Shape::Name => json!({"type": "string", "pattern": "^[a-z][a-z0-9-]{0,63}$"}),
+            Shape::Variable => json!({"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,63}$"}),
             Shape::ReasonCode => json!({"type": "string", "pattern": "^[A-Z][A-Z0-9]*(-[A-Z0-9]+)*$", "maxLength": 40}),
             Shape::Duration(..) => json!({"type": "string", "pattern": duration}),
             Shape::Within => json!({"type": "string", "anyOf": [{"pattern": duration}, {"pattern": "^declared\\.[a-z][a-z0-9-]*$"}]}),
@@ -68,7 +69,7 @@ impl Schemas {
                 "propertyNames": {"pattern": "^[a-z][a-z0-9-]{0,63}$"},
                 "additionalProperties": self.shape(value),
             }),
-            Shape::One(one) => self.reference(one.name, |s| s.one(one)),
+            Shape::One(one) => self.reference(one().name, |s| s.one(one())),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// What a value must look like.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Shape {
     /// Any text that is not blank, of one line.
     Line,
@@ -15,6 +15,8 @@ pub enum Shape {
     Template,
     /// Small letters, digits and dashes.
     Name,
+    /// Name of a parameter or capture: small letters, digits, dashes and underscores.
+    Variable,
     /// Name of a value: a name, or names joined by dots, placeholders included: `image.${image}.version`.
     ValueName,
     /// A reason code: capitals, digits and dashes.
@@ -47,12 +49,12 @@ pub enum Shape {
     Map(&'static Keys),
     /// A map whose keys are names that the writer chooses, for values of one shape.
     Named(&'static Shape),
-    /// A map with exactly one key, which tells what the value is.
-    One(&'static OneOf),
+    /// A map with exactly one key, which tells what the value is. A function, because steps hold steps.
+    One(fn() -> &'static OneOf),
 }
 
 /// A word and what it means.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Word {
     /// The word.
     pub word: &'static str,
@@ -61,7 +63,7 @@ pub struct Word {
 }
 
 /// A map with known keys.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Keys {
     /// Name in schema and documentation: `expect`.
     pub name: &'static str,
@@ -76,7 +78,7 @@ pub struct Keys {
 }
 
 /// One key of a map.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Key {
     /// The key.
     pub name: &'static str,
@@ -89,7 +91,7 @@ pub struct Key {
 }
 
 /// Keys of which at most one may be given.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Group {
     /// The keys.
     pub keys: &'static [&'static str],
@@ -98,7 +100,7 @@ pub struct Group {
 }
 
 /// A map with exactly one key.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct OneOf {
     /// What it is called: `step`.
     pub name: &'static str,
