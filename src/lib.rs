@@ -8,5 +8,6 @@ pub mod document;
 pub mod event;
 pub mod plan;
 pub mod rig;
+pub mod standard;
 pub mod step;
 pub mod units;

@@ -11,6 +11,7 @@ pub mod keys;
 mod load;
 pub mod model;
 
+pub(crate) use device::unique;
 pub use drivers::{DriverCatalogue, DriverFacts};
 pub use image::{MAX_IMAGE, region};
 pub use load::{DeviceFile, RigFile, load_device, load_rig};
