@@ -187,7 +187,7 @@ impl Diagnostic {
     fn order(&self, other: &Self) -> Ordering {
         let key = |d: &Self| (d.primary.place.range.start, d.primary.place.range.end);
         let path = |d: &Self| d.primary.place.source.path.clone();
-        path(self).cmp(&path(other)).then(key(self).cmp(&key(other))).then(self.code.cmp(&other.code))
+        path(self).cmp(&path(other)).then(key(self).cmp(&key(other))).then(self.code.cmp(&other.code)).then_with(|| self.message.cmp(&other.message))
     }
 }
 
@@ -209,10 +209,20 @@ impl Report {
         self.diagnostics.extend(other.diagnostics);
     }
 
-    /// By file, then by place; the same problem is kept once.
+    /// By file, then by place; the same problem is kept once, with the related places of all its mentions.
     pub fn sort(&mut self) {
         self.diagnostics.sort_by(Diagnostic::order);
-        self.diagnostics.dedup();
+        self.diagnostics.dedup_by(|later, kept| {
+            let same = later.code == kept.code && later.message == kept.message && later.primary == kept.primary;
+            if same {
+                for label in later.related.drain(..) {
+                    if !kept.related.contains(&label) && kept.related.len() < 8 {
+                        kept.related.push(label);
+                    }
+                }
+            }
+            same
+        });
     }
 
     /// Whether one of them is an error, so that the files cannot be used.

@@ -123,7 +123,6 @@ fn strange_files() -> Vec<(Vec<u8>, Code)> {
         (b"name: \x1b[31m\n".to_vec(), Code::ForbiddenCharacter),
         (Vec::new(), Code::EmptyFile),
         ("\u{feff}\n# only a comment\n\n---\n".into(), Code::EmptyFile),
-        (b"\tschema: testplan/1\n".to_vec(), Code::Syntax),
         (b"cases:\n\t- id: a\n".to_vec(), Code::Syntax),
         (b"a: [1, 2\nb: 3\n".to_vec(), Code::Syntax),
         (b"a: *nowhere\n".to_vec(), Code::Syntax),

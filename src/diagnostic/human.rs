@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use annotate_snippets::{Annotation, AnnotationKind, Element, Group, Level, Patch, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Element, Group, Level, Origin, Patch, Renderer, Snippet};
 
 use super::{Diagnostic, Label, Report, Severity, Source, sanitise, sanitise_same_length};
 
@@ -79,7 +79,11 @@ fn one(diagnostic: &Diagnostic, colour: bool) -> String {
     group.extend(beside);
     let mut kinds = vec![AnnotationKind::Primary];
     kinds.resize(group.len(), AnnotationKind::Context);
-    elements.push(snippet(primary_source, &group, &kinds));
+    if primary_source.text.is_empty() {
+        elements.push(Origin::path(sanitise(&primary_source.path.display().to_string())).into());
+    } else {
+        elements.push(snippet(primary_source, &group, &kinds));
+    }
     for label in apart {
         elements.push(snippet(&label.place.source, &[label], &[AnnotationKind::Context]));
     }

@@ -8,11 +8,19 @@ use super::{
     shape::{Key, Keys, OneOf, Shape},
     value::{Data, Map, Named, Value},
 };
-use crate::diagnostic::{Code, Diagnostic, Place, Report, Source};
+use crate::diagnostic::{Code, Diagnostic, Place, Report, Source, nearest};
 
 /// Compares `node` with `shape`; every problem goes to `report`.
 pub fn check(source: &Arc<Source>, node: &Node, shape: &Shape, report: &mut Report) -> Value {
     Checker { source, report }.value(node, shape, None)
+}
+
+/// One entry of a map.
+struct Entry<'n> {
+    name: String,
+    place: Place,
+    key: &'n Node,
+    node: &'n Node,
 }
 
 struct Checker<'a> {
@@ -21,14 +29,15 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    /// Where the value is written: what is wrong with it has to be mended there, even if it is used elsewhere through an alias.
     fn place(&self, node: &Node) -> Place {
-        let range = node.range.clone();
+        let range = node.defined.clone();
         // Lists and maps are shown by their first line only: marking a whole block hides the place in it.
         if let NodeKind::Map(entries) = &node.kind
             && let Some((first, _)) = entries.first()
-            && first.range.start >= range.start
+            && first.defined.start >= range.start
         {
-            return Place::new(self.source, first.range.clone());
+            return Place::new(self.source, first.defined.clone());
         }
         let text = self.source.text.get(range.start..).unwrap_or("");
         let line = text.find(['\n', '\r']).unwrap_or(text.len());
@@ -39,15 +48,13 @@ impl Checker<'_> {
         Place::new(self.source, range.start..range.start + length)
     }
 
-    /// Where the value is written, if that is elsewhere.
-    fn defined(&self, node: &Node) -> Option<Place> {
-        (node.defined != node.range && !node.defined.is_empty()).then(|| Place::new(self.source, node.defined.clone()))
-    }
-
+    /// Reports a problem of `node`, with the alias through which it is used, if there is one. Problems that several aliases share are
+    /// joined when the report is sorted.
     fn push(&mut self, diagnostic: Diagnostic, node: &Node) {
-        let diagnostic = match self.defined(node) {
-            Some(place) => diagnostic.related(place, "the value is written here"),
-            None => diagnostic,
+        let diagnostic = if node.defined == node.range {
+            diagnostic
+        } else {
+            diagnostic.related(Place::new(self.source, node.range.clone()), "used through this alias")
         };
         self.report.push(diagnostic);
     }
@@ -120,14 +127,14 @@ impl Checker<'_> {
     }
 
     /// Keys with their values; reports duplicates and leaves them out.
-    fn entries<'n>(&mut self, entries: &'n [(Node, Node)]) -> Vec<(String, Place, &'n Node)> {
-        let mut out: Vec<(String, Place, &Node)> = Vec::new();
+    fn entries<'n>(&mut self, entries: &'n [(Node, Node)]) -> Vec<Entry<'n>> {
+        let mut out: Vec<Entry<'n>> = Vec::new();
         // A map of a large file must not cost the square of its size.
         let mut seen = std::collections::HashMap::<String, usize>::new();
-        for (key, value) in entries {
+        for (key, node) in entries {
             let Some((name, place)) = self.key(key) else { continue };
             if let Some(first) = seen.get(&name) {
-                let first = out[*first].1.clone();
+                let first = out[*first].place.clone();
                 self.report.push(
                     Diagnostic::new(Code::DuplicateKey, place, format!("`{name}` is given twice"))
                         .related(first, "first given here")
@@ -136,14 +143,14 @@ impl Checker<'_> {
                 continue;
             }
             seen.insert(name.clone(), out.len());
-            out.push((name, place, value));
+            out.push(Entry { name, place, key, node });
         }
         out
     }
 
     fn map(&mut self, entries: &[(Node, Node)], keys: &Keys, owner: &Place) -> Map {
         let mut map = Map::default();
-        for (name, place, node) in self.entries(entries) {
+        for Entry { name, place, key, node } in self.entries(entries) {
             if let Some(key) = keys.keys.iter().find(|key| key.name == name) {
                 let value = self.value(node, &key.shape, Some(&place));
                 map.known.push(Named { name, place, value });
@@ -151,16 +158,15 @@ impl Checker<'_> {
                 let value = self.value(node, shape, Some(&place));
                 map.others.push(Named { name, place, value });
             } else {
-                let missing = keys.keys.iter().filter(|key| !entries.iter().any(|(k, _)| matches!(&k.kind, NodeKind::Scalar(t) if t == key.name)));
-                // A key that is not there yet is the likelier meaning.
-                let names: Vec<&str> = missing.map(|key| key.name).collect();
+                // Only a key that is not there yet can be meant.
+                let given = |key: &Key| entries.iter().any(|(k, _)| matches!(&k.kind, NodeKind::Scalar(text) if text == key.name));
+                let missing = keys.keys.iter().filter(|key| !given(key)).map(|key| key.name);
                 let diagnostic = Diagnostic::new(Code::UnknownKey, place, format!("{} has no key `{name}`", keys.name));
-                let diagnostic = if names.is_empty() {
-                    diagnostic.help(format!("its keys are {}", list(keys.keys)))
-                } else {
-                    diagnostic.did_you_mean(&name, names)
+                let diagnostic = match nearest(&name, missing) {
+                    Some(near) => diagnostic.replace_by(near),
+                    None => diagnostic.help(format!("its keys are {}", list(keys.keys))),
                 };
-                self.report.push(diagnostic);
+                self.push(diagnostic, key);
             }
         }
         for key in keys.keys.iter().filter(|key| key.needed && !map.has(key.name)) {
@@ -196,13 +202,13 @@ impl Checker<'_> {
 
     fn named(&mut self, entries: &[(Node, Node)], shape: &Shape) -> Vec<Named> {
         let mut out = Vec::new();
-        for (name, place, node) in self.entries(entries) {
+        for Entry { name, place, key, node } in self.entries(entries) {
             if let Err(wrong) = scalar(&Shape::Name, &name) {
                 let mut diagnostic = Diagnostic::new(wrong.code, place.clone(), wrong.message).help(wrong.help);
                 if let Some(suggestion) = wrong.suggestion {
                     diagnostic = diagnostic.replace_by(suggestion);
                 }
-                self.report.push(diagnostic);
+                self.push(diagnostic, key);
             }
             let value = self.value(node, shape, Some(&place));
             out.push(Named { name, place, value });
@@ -211,28 +217,33 @@ impl Checker<'_> {
     }
 
     fn one(&mut self, node: &Node, entries: &[(Node, Node)], one: &OneOf) -> Data {
-        let entries = self.entries(entries);
-        let [(name, place, value)] = entries.as_slice() else {
-            let place = entries.get(1).map_or_else(|| self.place(node), |(_, place, _)| place.clone());
-            let mut diagnostic =
-                Diagnostic::new(Code::OneKeyMap, place, format!("a {} has exactly one key, this has {}", one.name, entries.len()));
-            if let Some((first, first_place, _)) = entries.first() {
-                let owner = one.choices.iter().find(|choice| choice.name == first);
-                let belongs = entries.get(1).is_some_and(|(second, ..)| {
-                    matches!(owner, Some(Key { shape: Shape::Map(keys), .. }) if keys.keys.iter().any(|key| key.name == second))
-                });
-                diagnostic = diagnostic.related(first_place.clone(), "the first key").help(if belongs {
-                    format!("indent it further, so that it belongs to `{first}`")
+        let good = self.entries(entries);
+        let [Entry { name, place, key, node: value }] = good.as_slice() else {
+            if good.is_empty() && !entries.is_empty() {
+                return Data::Bad;
+            }
+            let place = good.get(1).map_or_else(|| self.place(node), |second| second.place.clone());
+            let message = format!("a {} has exactly one key, this has {}", one.name, good.len());
+            let mut diagnostic = Diagnostic::new(Code::OneKeyMap, place, message);
+            if let [first, second, ..] = good.as_slice() {
+                let owner = one.choices.iter().find(|choice| choice.name == first.name);
+                let belongs =
+                    matches!(owner, Some(Key { shape: Shape::Map(keys), .. }) if keys.keys.iter().any(|key| key.name == second.name));
+                diagnostic = diagnostic.related(first.place.clone(), "the first key").help(if belongs {
+                    format!("indent it further, so that it belongs to `{}`", first.name)
                 } else {
                     format!("begin each {} with its own `- `", one.name)
                 });
+            } else {
+                diagnostic = diagnostic.help(format!("a {} is one of {}", one.name, list(one.choices)));
             }
-            self.report.push(diagnostic);
+            self.push(diagnostic, node);
             return Data::Bad;
         };
         let Some(choice) = one.choices.iter().find(|choice| choice.name == name) else {
             let diagnostic = Diagnostic::new(Code::UnknownStep, place.clone(), format!("there is no {} `{name}`", one.name));
-            self.report.push(diagnostic.did_you_mean(name, one.choices.iter().map(|choice| choice.name)));
+            let diagnostic = diagnostic.did_you_mean(name, one.choices.iter().map(|choice| choice.name));
+            self.push(diagnostic, key);
             return Data::Bad;
         };
         let value = self.value(value, &choice.shape, Some(place));

@@ -3,11 +3,12 @@
 use std::{
     fs::File,
     io::{ErrorKind, Read},
+    ops::Range,
     path::Path,
     sync::Arc,
 };
 
-use serde_saphyr::{Error, Spanned, options::DuplicateKeyPolicy};
+use serde_saphyr::{Error, Location, Spanned, options::DuplicateKeyPolicy};
 
 use super::node::{Node, Raw, node, range};
 use crate::diagnostic::{Code, Diagnostic, Place, Source};
@@ -118,7 +119,7 @@ fn parse(source: &Arc<Source>) -> Result<Node, Diagnostic> {
         with_snippet: false,
         // Our own checker reports duplicates: all of them, with both places.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        budget: serde_saphyr::budget! { max_depth: 64, max_nodes: 100_000, max_events: 400_000, max_documents: 1 },
+        budget: serde_saphyr::budget! { max_depth: 64, max_nodes: 100_000, max_events: 400_000, max_documents: 2 },
     };
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
         Ok(raw) => Ok(node(raw, text)),
@@ -126,9 +127,22 @@ fn parse(source: &Arc<Source>) -> Result<Node, Diagnostic> {
     }
 }
 
+/// Bytes of an error's location. The scanner knows only lines and columns (in characters, both from 1).
+fn offset(text: &str, location: Location) -> Range<usize> {
+    if location.span().byte_offset().is_some() {
+        return range(location);
+    }
+    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).saturating_sub(1);
+    let (line, column) = (number(location.line()), number(location.column()));
+    let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+    let rest = text[start..].split('\n').next().unwrap_or("");
+    let at = start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
+    at..at
+}
+
 fn syntax(source: &Arc<Source>, error: &Error) -> Diagnostic {
     let error = error.without_snippet();
-    let at = error.location().map_or(0..0, range);
+    let at = error.location().map_or(0..0, |location| offset(&source.text, location));
     // An empty mark would be drawn between two characters; one character reads better.
     let after = source.text.get(at.start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
     let place = Place::new(source, at.start..at.end.max(at.start.saturating_add(after)));
@@ -140,12 +154,18 @@ fn syntax(source: &Arc<Source>, error: &Error) -> Diagnostic {
             | Error::AliasExpansionLimitExceeded { .. }
             | Error::AliasReplayStackDepthExceeded { .. }
     );
-    let code = if complex { Code::TooComplex } else { Code::Syntax };
     let full = error.to_string();
+    // The scanner's own limit comes as a plain message.
+    let complex = complex || full.starts_with("recursion limit exceeded");
+    let code = if complex { Code::TooComplex } else { Code::Syntax };
     // The first line says what is wrong; the place is shown by us.
     let first = full.lines().next().unwrap_or_default();
     let message = first.split(" at line ").next().unwrap_or(first).trim();
-    let message = if message.is_empty() { "the file is not YAML" } else { message };
+    let message = match message {
+        _ if complex => "the file nests deeper than 64 levels, or holds more than 100000 values with its aliases written out",
+        "" => "the file is not YAML",
+        message => message,
+    };
     let indented_by_tab = source.text[..place.range.start].rsplit('\n').next().is_some_and(|line| line.contains('\t'))
         || place.text().starts_with('\t');
     let help = if complex {

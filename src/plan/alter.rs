@@ -67,7 +67,8 @@ fn position(device: &Device, genuine: &[u8], name: &str, at: i64, length: usize)
         .filter(|start| start.checked_add(length).is_some_and(|end| end <= inside))
         .map(|start| range.start + start)
         .ok_or_else(|| {
-            AlterError::Outside(format!("{length} bytes at {at} do not lie inside region `{name}`, which has {inside} bytes in this image"))
+            let what = if length == 1 { format!("byte {at} does") } else { format!("{length} bytes at {at} do") };
+            AlterError::Outside(format!("{what} not lie inside region `{name}`, which has {inside} bytes in this image"))
         })
 }
 

@@ -30,7 +30,7 @@ pub struct Bound {
     pub rig: Rig,
     /// For each case of the plan, in order, whether it applies to this rig.
     pub applicability: Vec<Applicability>,
-    /// The plan's altered images, made. Version and address are those of the image they are made from.
+    /// The plan's altered images, made. They have neither version nor address.
     pub altered: BTreeMap<String, Image>,
     /// Warnings of all the files.
     pub report: Report,
@@ -121,8 +121,6 @@ fn images(plan: &PlanFile, rig: &RigFile, report: &mut Report) -> (BTreeMap<Stri
     let (mut images, mut facts) = (BTreeMap::new(), BTreeMap::new());
     for (altered, named) in plan.plan.images.iter().zip(plan.root.map().named("images")) {
         let from = device.images.get(&altered.from);
-        let version = from.and_then(|image| image.version.clone());
-        let address = from.and_then(|image| image.address);
         if device.images.contains_key(&altered.name) {
             let message = format!("the device profile has an image `{}` too", altered.name);
             report.push(Diagnostic::new(Code::DuplicateName, named.place.clone(), message).help("give the altered image another name"));
@@ -134,9 +132,10 @@ fn images(plan: &PlanFile, rig: &RigFile, report: &mut Report) -> (BTreeMap<Stri
                 Vec::new()
             }
         };
-        facts.insert(altered.name.clone(), ImageFacts { address, version: version.clone(), length: bytes.len() as u64 });
+        // No device should ever report the version of an altered image, and none is written by a probe.
+        facts.insert(altered.name.clone(), ImageFacts { address: None, version: None, length: bytes.len() as u64 });
         if let Some(from) = from {
-            images.insert(altered.name.clone(), Image { file: from.file.clone(), address, version, bytes });
+            images.insert(altered.name.clone(), Image { file: from.file.clone(), address: None, version: None, bytes });
         }
     }
     (images, facts)

@@ -95,11 +95,11 @@ pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Repor
         let replaced = Replaced { base: &base, images: map.named("images") };
         let file = base.join(value.text());
         let (source, found) = profile(&file, Some(&replaced), &mut report);
-        if found.is_none()
+        if source.text.is_empty()
             && let Some(last) = report.diagnostics.last_mut()
         {
-            // A problem of a whole file: say who asked for it.
-            last.related.push(crate::diagnostic::Label { place: value.place.clone(), text: "named here".into() });
+            // Nothing of the profile can be shown, but the line that asks for it can.
+            last.primary.place = value.place.clone();
         }
         sources.push(source);
         loaded = found;

@@ -393,6 +393,7 @@ impl Walk<'_> {
             if !facts.parameters.contains(&argument.name) {
                 let message = format!("procedure `{name}` has no parameter `{}`", argument.name);
                 let diagnostic = Diagnostic::new(Code::UnknownParameter, argument.place.clone(), message);
+                let diagnostic = if facts.parameters.is_empty() { diagnostic.help("it has none") } else { diagnostic };
                 self.push(diagnostic.did_you_mean(&argument.name, facts.parameters.iter().map(String::as_str)));
             } else if facts.image_parameters.contains(&argument.name) {
                 self.image(&argument.value, argument.value.text());

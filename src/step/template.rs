@@ -122,6 +122,9 @@ impl ValueRef {
     /// # Errors
     /// If it is of no known form.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        if text.is_empty() {
+            return Err(TemplateError { message: "the placeholder is empty".into(), help: FORMS });
+        }
         let wrong = || {
             let shown: String = text.chars().take(60).collect();
             TemplateError { message: format!("`{shown}` does not name a value"), help: FORMS }
