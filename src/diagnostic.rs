@@ -29,21 +29,25 @@ pub struct Source {
     pub path: PathBuf,
     /// Contents; empty if it could not be read.
     pub text: String,
+    /// Offset of each line's first byte, so that a place's line costs no pass over the text.
+    lines: Vec<usize>,
 }
 
 impl Source {
     /// A source that labels can share.
     pub fn new(path: &Path, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { path: path.to_owned(), text: text.into() })
+        let text = text.into();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Arc::new(Self { path: path.to_owned(), text, lines })
     }
 
     /// Line and column, both from 1, of a byte offset; columns count characters.
     #[must_use]
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
-        let before = &self.text[..self.floor(offset)];
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let start = before.rfind('\n').map_or(0, |at| at + 1);
-        (line, before[start..].chars().count() + 1)
+        let offset = self.floor(offset);
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let start = self.lines.get(line.wrapping_sub(1)).copied().unwrap_or(0);
+        (line, self.text[start..offset].chars().count() + 1)
     }
 
     /// The nearest character boundary at or before `offset`, inside the text.
@@ -185,11 +189,17 @@ impl Diagnostic {
     }
 
     fn order(&self, other: &Self) -> Ordering {
-        let key = |d: &Self| (d.primary.place.range.start, d.primary.place.range.end);
-        let path = |d: &Self| d.primary.place.source.path.clone();
-        path(self).cmp(&path(other)).then(key(self).cmp(&key(other))).then(self.code.cmp(&other.code)).then_with(|| self.message.cmp(&other.message))
+        let (here, there) = (&self.primary.place, &other.primary.place);
+        let places = here.source.path.cmp(&there.source.path).then_with(|| here.range.start.cmp(&there.range.start));
+        places
+            .then_with(|| here.range.end.cmp(&there.range.end))
+            .then(self.code.cmp(&other.code))
+            .then_with(|| self.message.cmp(&other.message))
     }
 }
+
+/// Most problems that are shown; a file of a megabyte can have a hundred thousand.
+const MOST_SHOWN: usize = 200;
 
 /// All problems of some files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -237,7 +247,7 @@ impl Report {
         self.diagnostics.is_empty()
     }
 
-    /// For a person; with colours if `colour`. Ends with a line that counts, unless there is nothing to say.
+    /// For a person; with colours if `colour`. Shows at most 200 and ends with a line that counts them all, unless there is none.
     #[must_use]
     pub fn human(&self, colour: bool) -> String {
         human::render(self, colour)
@@ -300,7 +310,8 @@ mod tests {
     fn places_outside_the_text_are_clamped() {
         let source = Source::new(Path::new("x"), "aé");
         assert_eq!(Place::new(&source, 2..99).range, 1..3);
-        assert_eq!(Place::new(&source, 50..40).range, 3..3);
+        let backwards = std::ops::Range { start: 50, end: 40 };
+        assert_eq!(Place::new(&source, backwards).range, 3..3);
         assert_eq!(source.line_column(99), (1, 3));
     }
 }

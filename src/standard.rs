@@ -114,7 +114,9 @@ impl Catalogue {
 #[must_use]
 pub fn catalogue() -> &'static Catalogue {
     static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
-    CATALOGUE.get_or_init(|| serde_yaml::from_str(include_str!("standard/en303645.yaml")).expect("the embedded catalogue is checked by tests"))
+    CATALOGUE.get_or_init(|| {
+        serde_yaml::from_str(include_str!("standard/en303645.yaml")).expect("the embedded catalogue is checked by tests")
+    })
 }
 
 /// A provision of the catalogue.

@@ -1,5 +1,7 @@
 //! Rigs, device profiles and plans: what is shipped is clean, what is wrong is told.
 
+#![expect(clippy::unwrap_used, reason = "test code; clippy's exception covers only functions marked as tests")]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -46,8 +48,11 @@ fn check(path: &Path) -> Report {
 }
 
 fn files(directory: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
     files.sort();
     assert!(!files.is_empty(), "{directory}");
     files
@@ -65,7 +70,8 @@ fn everything_shipped_is_clean() {
     }
     for rig_path in RIGS.iter().flat_map(|directory| files(directory)) {
         for plan_path in files("testplans") {
-            let bound = bound(&plan_path.to_string_lossy(), &rig_path.to_string_lossy()).unwrap_or_else(|report| panic!("{report}"));
+            let bound =
+                bound(&plan_path.to_string_lossy(), &rig_path.to_string_lossy()).unwrap_or_else(|report| panic!("{report}"));
             assert!(bound.report.is_empty(), "{}", bound.report);
             let skipped: Vec<_> = bound.applicability.iter().filter(|a| **a != Applicability::Applicable).collect();
             assert_eq!(skipped, Vec::<&Applicability>::new(), "{}", rig_path.display());
@@ -159,6 +165,19 @@ fn what_is_not_a_readable_file_is_told() {
     let pipe = directory.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert_eq!(code(&pipe), Code::CannotRead);
+}
+
+#[test]
+fn a_file_full_of_problems_is_told_in_reasonable_length() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("plan.yaml");
+    let keys: Vec<String> = (0..20_000).map(|n| format!("key-{n}: 1")).collect();
+    fs::write(&path, format!("schema: testplan/1\n{}\n", keys.join("\n"))).unwrap();
+    let report = load_plan(&path).unwrap_err();
+    assert!(report.diagnostics.len() > 20_000);
+    let shown = report.human(false);
+    assert!(shown.lines().count() < 3_000, "{}", shown.lines().count());
+    assert!(shown.ends_with("20005 errors; the first 200 are shown\n"), "{}", &shown[shown.len() - 100..]);
 }
 
 #[test]

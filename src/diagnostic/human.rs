@@ -4,11 +4,11 @@ use std::{fmt::Write as _, sync::Arc};
 
 use annotate_snippets::{Annotation, AnnotationKind, Element, Group, Level, Origin, Patch, Renderer, Snippet};
 
-use super::{Diagnostic, Label, Report, Severity, Source, sanitise, sanitise_same_length};
+use super::{Diagnostic, Label, MOST_SHOWN, Report, Severity, Source, sanitise, sanitise_same_length};
 
 pub(super) fn render(report: &Report, colour: bool) -> String {
     let mut out = String::new();
-    for diagnostic in &report.diagnostics {
+    for diagnostic in report.diagnostics.iter().take(MOST_SHOWN) {
         out.push_str(&one(diagnostic, colour));
         out.push_str("\n\n");
     }
@@ -26,6 +26,9 @@ fn count(report: &Report) -> String {
     }
     if warnings > 0 {
         let _ = write!(line, "{}{}", if errors > 0 { ", " } else { "" }, plural(warnings, "warning"));
+    }
+    if report.diagnostics.len() > MOST_SHOWN {
+        let _ = write!(line, "; the first {MOST_SHOWN} are shown");
     }
     if !line.is_empty() {
         line.push('\n');
@@ -48,7 +51,7 @@ impl Excerpt {
         let end = labels.iter().map(|l| l.place.range.end).max().unwrap_or(0);
         let from = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let to = text[end..].find('\n').map_or(text.len(), |at| end + at);
-        let first_line = text[..from].bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let first_line = source.line_column(from).0;
         let path = sanitise(&source.path.display().to_string());
         // An empty excerpt would be shown without its path.
         let shown = if from == to { " ".to_owned() } else { sanitise_same_length(&text[from..to]) };

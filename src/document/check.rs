@@ -1,6 +1,6 @@
 //! A tree against a shape: all problems at once.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     node::{Node, NodeKind},
@@ -69,7 +69,8 @@ impl Checker<'_> {
             (Shape::List(shape, least), NodeKind::List(items)) => {
                 if items.len() < *least {
                     let at = owner.unwrap_or(&place).clone();
-                    self.report.push(Diagnostic::new(Code::EmptyList, at, "the list is empty").help("it needs at least one item"));
+                    self.report
+                        .push(Diagnostic::new(Code::EmptyList, at, "the list is empty").help("it needs at least one item"));
                 }
                 Data::List(items.iter().map(|item| self.value(item, shape, None)).collect())
             }
@@ -150,7 +151,11 @@ impl Checker<'_> {
 
     fn map(&mut self, entries: &[(Node, Node)], keys: &Keys, owner: &Place) -> Map {
         let mut map = Map::default();
-        for Entry { name, place, key, node } in self.entries(entries) {
+        let entries = self.entries(entries);
+        // Only a key that is not there yet can be meant by one that is unknown.
+        let given: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        let missing: Vec<&str> = keys.keys.iter().map(|key| key.name).filter(|name| !given.contains(name)).collect();
+        for Entry { name, place, key, node } in entries {
             if let Some(key) = keys.keys.iter().find(|key| key.name == name) {
                 let value = self.value(node, &key.shape, Some(&place));
                 map.known.push(Named { name, place, value });
@@ -158,11 +163,8 @@ impl Checker<'_> {
                 let value = self.value(node, shape, Some(&place));
                 map.others.push(Named { name, place, value });
             } else {
-                // Only a key that is not there yet can be meant.
-                let given = |key: &Key| entries.iter().any(|(k, _)| matches!(&k.kind, NodeKind::Scalar(text) if text == key.name));
-                let missing = keys.keys.iter().filter(|key| !given(key)).map(|key| key.name);
                 let diagnostic = Diagnostic::new(Code::UnknownKey, place, format!("{} has no key `{name}`", keys.name));
-                let diagnostic = match nearest(&name, missing) {
+                let diagnostic = match nearest(&name, missing.iter().copied()) {
                     Some(near) => diagnostic.replace_by(near),
                     None => diagnostic.help(format!("its keys are {}", list(keys.keys))),
                 };
@@ -227,8 +229,7 @@ impl Checker<'_> {
             let mut diagnostic = Diagnostic::new(Code::OneKeyMap, place, message);
             if let [first, second, ..] = good.as_slice() {
                 let owner = one.choices.iter().find(|choice| choice.name == first.name);
-                let belongs =
-                    matches!(owner, Some(Key { shape: Shape::Map(keys), .. }) if keys.keys.iter().any(|key| key.name == second.name));
+                let belongs = matches!(owner, Some(Key { shape: Shape::Map(keys), .. }) if keys.keys.iter().any(|key| key.name == second.name));
                 diagnostic = diagnostic.related(first.place.clone(), "the first key").help(if belongs {
                     format!("indent it further, so that it belongs to `{}`", first.name)
                 } else {

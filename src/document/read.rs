@@ -93,26 +93,26 @@ pub fn parse_bytes(path: &Path, bytes: Vec<u8>) -> (Arc<Source>, Result<Node, Bo
         }
     };
     let source = Source::new(path, text);
-    let result = parse(&source).map_err(Box::new);
+    let result = parse(&source);
     (source, result)
 }
 
-fn parse(source: &Arc<Source>) -> Result<Node, Diagnostic> {
+fn parse(source: &Arc<Source>) -> Result<Node, Box<Diagnostic>> {
     let text = source.text.as_str();
     let forbidden = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{85}');
     if let Some((at, c)) = text.char_indices().find(|(_, c)| forbidden(*c)) {
         let place = Place::new(source, at..at + c.len_utf8());
         let message = format!("control character {} in the file", c.escape_unicode());
-        return Err(Diagnostic::new(Code::ForbiddenCharacter, place, message)
-            .help("remove it; in a double-quoted text it can be written as an escape (`\"\\e\"`)"));
+        let help = "remove it; in a double-quoted text it can be written as an escape (`\"\\e\"`)";
+        return Err(Box::new(Diagnostic::new(Code::ForbiddenCharacter, place, message).help(help)));
     }
     let blank = |line: &str| {
         let line = line.trim_start_matches('\u{feff}').trim();
         line.is_empty() || line.starts_with('#') || line == "---" || line == "..."
     };
     if text.lines().all(blank) {
-        return Err(Diagnostic::new(Code::EmptyFile, Place::start(source), "the file has no content")
-            .help("it starts with `schema: rig/1`, `schema: device/1` or `schema: testplan/1`"));
+        let help = "it starts with `schema: rig/1`, `schema: device/1` or `schema: testplan/1`";
+        return Err(Box::new(Diagnostic::new(Code::EmptyFile, Place::start(source), "the file has no content").help(help)));
     }
     let options = serde_saphyr::options! {
         strict_booleans: true,
@@ -123,7 +123,7 @@ fn parse(source: &Arc<Source>) -> Result<Node, Diagnostic> {
     };
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
         Ok(raw) => Ok(node(raw, text)),
-        Err(error) => Err(syntax(source, &error)),
+        Err(error) => Err(Box::new(syntax(source, &error))),
     }
 }
 
@@ -155,8 +155,8 @@ fn syntax(source: &Arc<Source>, error: &Error) -> Diagnostic {
             | Error::AliasReplayStackDepthExceeded { .. }
     );
     let full = error.to_string();
-    // The scanner's own limit comes as a plain message.
-    let complex = complex || full.starts_with("recursion limit exceeded");
+    // The scanner's own limit, and a budget breached inside an alias, come as plain messages.
+    let complex = complex || full.starts_with("recursion limit exceeded") || full.starts_with("budget breached");
     let code = if complex { Code::TooComplex } else { Code::Syntax };
     // The first line says what is wrong; the place is shown by us.
     let first = full.lines().next().unwrap_or_default();

@@ -47,7 +47,11 @@ pub(super) fn scalar(shape: &Shape, text: &str) -> Result<Data, Wrong> {
         Shape::Text | Shape::Pattern | Shape::Template => owned(),
         Shape::Line | Shape::Path => {
             if text.trim().is_empty() || text.contains(['\n', '\r']) {
-                return Err(Wrong::new(Code::WrongType, "one line of text is needed here", "write something, without line breaks"));
+                return Err(Wrong::new(
+                    Code::WrongType,
+                    "one line of text is needed here",
+                    "write something, without line breaks",
+                ));
             }
             owned()
         }
@@ -82,8 +86,11 @@ pub(super) fn scalar(shape: &Shape, text: &str) -> Result<Data, Wrong> {
                 format!("`{}` does not name a value", short(text)),
                 "write the name of a capture (`version`), or `declared.NAME`, `image.ROLE.version`, `image.ROLE.length`",
             );
-            wrong.suggestion =
-                text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).filter(|name| name.chars().all(good)).map(str::to_owned);
+            wrong.suggestion = text
+                .strip_prefix("${")
+                .and_then(|rest| rest.strip_suffix('}'))
+                .filter(|name| name.chars().all(good))
+                .map(str::to_owned);
             Err(wrong)
         }
         Shape::ReasonCode => reason_code(text),
@@ -112,7 +119,11 @@ pub(super) fn scalar(shape: &Shape, text: &str) -> Result<Data, Wrong> {
         },
         Shape::Integer(least, most) => {
             let number = integer(text).ok_or_else(|| {
-                Wrong::new(Code::BadQuantity, format!("`{}` is not a whole number", short(text)), "write digits, or 0x and hex digits")
+                Wrong::new(
+                    Code::BadQuantity,
+                    format!("`{}` is not a whole number", short(text)),
+                    "write digits, or 0x and hex digits",
+                )
             })?;
             if number < *least || number > *most {
                 let help = format!("it may be from {least} to {most}");
@@ -122,13 +133,19 @@ pub(super) fn scalar(shape: &Shape, text: &str) -> Result<Data, Wrong> {
         }
         Shape::Address => match integer(text) {
             Some(address) if (0..=i64::from(u32::MAX)).contains(&address) => Ok(Data::Integer(address)),
-            Some(_) => {
-                Err(Wrong::new(Code::OutOfRange, format!("`{}` is out of range", short(text)), "addresses have 32 bits: '0x00000000' to '0xffffffff'"))
-            }
+            Some(_) => Err(Wrong::new(
+                Code::OutOfRange,
+                format!("`{}` is out of range", short(text)),
+                "addresses have 32 bits: '0x00000000' to '0xffffffff'",
+            )),
             None => Err(Wrong::new(Code::BadQuantity, format!("`{}` is not an address", short(text)), "write '0x6000'")),
         },
         Shape::Bytes => bytes(text).map(Data::Bytes).ok_or_else(|| {
-            Wrong::new(Code::BadBytes, format!("`{}` is not bytes in hex", short(text)), "write pairs of hex digits: 'de ad be ef'")
+            Wrong::new(
+                Code::BadBytes,
+                format!("`{}` is not bytes in hex", short(text)),
+                "write pairs of hex digits: 'de ad be ef'",
+            )
         }),
         Shape::Sha256 => {
             if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -140,13 +157,20 @@ pub(super) fn scalar(shape: &Shape, text: &str) -> Result<Data, Wrong> {
         Shape::Flag => match text {
             "true" => Ok(Data::Flag(true)),
             "false" => Ok(Data::Flag(false)),
-            _ => Err(Wrong::new(Code::WrongType, format!("`{}` is neither true nor false", short(text)), "write `true` or `false`")),
+            _ => Err(Wrong::new(
+                Code::WrongType,
+                format!("`{}` is neither true nor false", short(text)),
+                "write `true` or `false`",
+            )),
         },
         Shape::Word(words) => word(words, text),
         Shape::Exactly(wanted) if text == *wanted => owned(),
         Shape::Exactly(wanted) => {
-            let mut wrong =
-                Wrong::new(Code::WrongSchema, format!("schema `{}` is not known here", short(text)), format!("this file must say `schema: {wanted}`"));
+            let mut wrong = Wrong::new(
+                Code::WrongSchema,
+                format!("schema `{}` is not known here", short(text)),
+                format!("this file must say `schema: {wanted}`"),
+            );
             wrong.suggestion = Some((*wanted).to_owned());
             Err(wrong)
         }
@@ -191,8 +215,11 @@ fn integer(text: &str) -> Option<i64> {
 }
 
 fn bytes(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> =
-        text.bytes().filter(|b| !b.is_ascii_whitespace()).map(|b| (b as char).to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|b| !b.is_ascii_whitespace())
+        .map(|b| (b as char).to_digit(16).map(|d| d as u8))
+        .collect::<Option<_>>()?;
     let pairs = digits.chunks_exact(2);
     if digits.is_empty() || !pairs.remainder().is_empty() {
         return None;
@@ -251,7 +278,8 @@ fn word(words: &[Word], text: &str) -> Result<Data, Wrong> {
         return Ok(Data::Text(text.to_owned()));
     }
     let list = words.iter().map(|w| format!("`{}`", w.word)).collect::<Vec<_>>().join(", ");
-    let mut wrong = Wrong::new(Code::UnknownWord, format!("`{}` is not accepted here", short(text)), format!("write one of {list}"));
+    let mut wrong =
+        Wrong::new(Code::UnknownWord, format!("`{}` is not accepted here", short(text)), format!("write one of {list}"));
     wrong.suggestion = nearest(text, words.iter().map(|w| w.word)).map(str::to_owned);
     Err(wrong)
 }
@@ -294,7 +322,7 @@ mod tests {
 
     #[test]
     fn durations_have_units_and_ranges() {
-        let shape = Shape::Duration(Duration::from_millis(1), Duration::from_secs(60));
+        let shape = Shape::Duration(Duration::from_millis(1), Duration::from_mins(1));
         assert_eq!(scalar(&shape, "500ms").ok(), Some(Data::Duration(Duration::from_millis(500))));
         for bad in ["500", "0ms", "61s", "", "soon"] {
             assert!(scalar(&shape, bad).is_err(), "{bad}");

@@ -49,11 +49,15 @@ impl Schemas {
             Shape::Variable => json!({"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,63}$"}),
             Shape::ReasonCode => json!({"type": "string", "pattern": "^[A-Z][A-Z0-9]*(-[A-Z0-9]+)*$", "maxLength": 40}),
             Shape::Duration(..) => json!({"type": "string", "pattern": duration}),
-            Shape::Within => json!({"type": "string", "anyOf": [{"pattern": duration}, {"pattern": "^declared\\.[a-z][a-z0-9-]*$"}]}),
+            Shape::Within => {
+                json!({"type": "string", "anyOf": [{"pattern": duration}, {"pattern": "^declared\\.[a-z][a-z0-9-]*$"}]})
+            }
             Shape::Integer(least, most) => {
                 json!({"type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": "^-?([0-9]+|0[xX][0-9a-fA-F]+)$"})
             }
-            Shape::Address => json!({"type": ["integer", "string"], "minimum": 0, "maximum": u32::MAX, "pattern": "^([0-9]+|0[xX][0-9a-fA-F]+)$"}),
+            Shape::Address => {
+                json!({"type": ["integer", "string"], "minimum": 0, "maximum": u32::MAX, "pattern": "^([0-9]+|0[xX][0-9a-fA-F]+)$"})
+            }
             Shape::Bytes => json!({"type": text, "pattern": "^\\s*([0-9a-fA-F]\\s*[0-9a-fA-F]\\s*)+$"}),
             Shape::Sha256 => json!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}),
             Shape::Percent => json!({"type": "string", "pattern": "^(100(\\.0)?|[0-9]{1,2}(\\.[0-9])?) ?%$"}),

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::model::{AlteredImage, Alteration, Truncation};
+use super::model::{Alteration, AlteredImage, Truncation};
 use crate::rig::{model::Device, region};
 
 /// Why an image cannot be altered as declared.
@@ -58,10 +58,11 @@ pub fn alter(altered: &AlteredImage, device: &Device) -> Result<Vec<u8>, AlterEr
 /// Offset in the image of byte `at` of a region, with `length` bytes of the region from there.
 fn position(device: &Device, genuine: &[u8], name: &str, at: i64, length: usize) -> Result<usize, AlterError> {
     let (from, to) = *device.layout.get(name).ok_or_else(|| AlterError::NoRegion(name.to_owned()))?;
-    let range = region(from, to, genuine.len())
-        .ok_or_else(|| AlterError::Outside(format!("region `{name}` does not lie inside the image of {} bytes", genuine.len())))?;
+    let range = region(from, to, genuine.len()).ok_or_else(|| {
+        AlterError::Outside(format!("region `{name}` does not lie inside the image of {} bytes", genuine.len()))
+    })?;
     let inside = range.len();
-    let start = if at < 0 { (inside as i64).checked_add(at) } else { Some(at) };
+    let start = if at < 0 { i64::try_from(inside).ok().and_then(|inside| inside.checked_add(at)) } else { Some(at) };
     start
         .and_then(|start| usize::try_from(start).ok())
         .filter(|start| start.checked_add(length).is_some_and(|end| end <= inside))
@@ -78,7 +79,7 @@ mod tests {
 
     use super::{AlterError, alter};
     use crate::{
-        plan::model::{AlteredImage, Alteration, Truncation},
+        plan::model::{Alteration, AlteredImage, Truncation},
         rig::model::{Device, Image},
     };
 

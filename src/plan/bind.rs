@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Code, Diagnostic, Place, Report, Source},
-    document::Named,
+    document::{Named, Value},
     rig::{
         RigFile,
         model::{Image, Rig},
@@ -123,7 +123,9 @@ fn images(plan: &PlanFile, rig: &RigFile, report: &mut Report) -> (BTreeMap<Stri
         let from = device.images.get(&altered.from);
         if device.images.contains_key(&altered.name) {
             let message = format!("the device profile has an image `{}` too", altered.name);
-            report.push(Diagnostic::new(Code::DuplicateName, named.place.clone(), message).help("give the altered image another name"));
+            report.push(
+                Diagnostic::new(Code::DuplicateName, named.place.clone(), message).help("give the altered image another name"),
+            );
         }
         let bytes = match alter(altered, device) {
             Ok(bytes) => bytes,
@@ -143,7 +145,7 @@ fn images(plan: &PlanFile, rig: &RigFile, report: &mut Report) -> (BTreeMap<Stri
 
 fn problem(named: &Named, rig: &RigFile, error: &AlterError) -> Diagnostic {
     let map = named.value.map();
-    let change = ["flip-bit", "replace", "truncate"].into_iter().find_map(|key| map.get(key)).map(|value| value.map());
+    let change = ["flip-bit", "replace", "truncate"].into_iter().find_map(|key| map.get(key)).map(Value::map);
     let at = |key: &str| change.and_then(|map| map.get(key)).map(|value| value.place.clone());
     let place: Option<Place> = match error {
         AlterError::NoImage(_) => map.get("from").map(|value| value.place.clone()),
@@ -154,15 +156,12 @@ fn problem(named: &Named, rig: &RigFile, error: &AlterError) -> Diagnostic {
     let place = place.unwrap_or_else(|| named.place.clone());
     let device = &rig.rig.device;
     match error {
-        AlterError::NoImage(name) => {
-            Diagnostic::new(Code::UnknownImage, place, error.to_string()).did_you_mean(name, device.images.keys().map(String::as_str))
-        }
-        AlterError::NoRegion(name) => {
-            Diagnostic::new(Code::OutsideImage, place, error.to_string()).did_you_mean(name, device.layout.keys().map(String::as_str))
-        }
-        AlterError::Outside(_) => {
-            Diagnostic::new(Code::OutsideImage, place, error.to_string()).help("the region is described under `layout:` in the device profile")
-        }
+        AlterError::NoImage(name) => Diagnostic::new(Code::UnknownImage, place, error.to_string())
+            .did_you_mean(name, device.images.keys().map(String::as_str)),
+        AlterError::NoRegion(name) => Diagnostic::new(Code::OutsideImage, place, error.to_string())
+            .did_you_mean(name, device.layout.keys().map(String::as_str)),
+        AlterError::Outside(_) => Diagnostic::new(Code::OutsideImage, place, error.to_string())
+            .help("the region is described under `layout:` in the device profile"),
         AlterError::Same => Diagnostic::new(Code::ChangesNothing, place, error.to_string())
             .help("a genuine image under the name of a tampered one would prove the opposite of what the plan says"),
     }

@@ -94,7 +94,8 @@ pub(super) fn alone(map: &Map, report: &mut Report) {
             let message =
                 format!("the case may take {}, longer than the plan's {}", span(inner.duration()), span(outer.duration()));
             report.push(
-                Diagnostic::new(Code::TimeoutNesting, inner.place.clone(), message).related(outer.place.clone(), "timeout of the plan"),
+                Diagnostic::new(Code::TimeoutNesting, inner.place.clone(), message)
+                    .related(outer.place.clone(), "timeout of the plan"),
             );
         }
     }

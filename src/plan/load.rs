@@ -75,7 +75,11 @@ fn altered(named: &Named) -> AlteredImage {
     let map = named.value.map();
     let alteration = if let Some(flip) = map.get("flip-bit") {
         let flip = flip.map();
-        Alteration::FlipBit { region: flip.string("region"), at: flip.integer("at"), bit: u8::try_from(flip.integer("bit")).unwrap_or(0) }
+        Alteration::FlipBit {
+            region: flip.string("region"),
+            at: flip.integer("at"),
+            bit: u8::try_from(flip.integer("bit")).unwrap_or(0),
+        }
     } else if let Some(replace) = map.get("replace") {
         let replace = replace.map();
         let repeat = replace.get("repeat").map_or(1, |value| usize::try_from(value.integer()).unwrap_or(1));

@@ -28,7 +28,9 @@ fn table(name: &str) -> &'static Keys {
 pub fn schema() -> Vec<(&'static str, String)> {
     SCHEMAS
         .iter()
-        .map(|(file, title)| (*file, document::json_schema(&format!("urn:hilbench:{}", file.trim_end_matches(".json")), title, table(file))))
+        .map(|(file, title)| {
+            (*file, document::json_schema(&format!("urn:hilbench:{}", file.trim_end_matches(".json")), title, table(file)))
+        })
         .collect()
 }
 

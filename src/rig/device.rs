@@ -62,7 +62,10 @@ pub(super) fn device(file: &Path, root: &Value, replaced: Option<&Replaced<'_>>,
     let arguments = procedures.iter().map(|p| (p.name.clone(), passed_on(p.value.map().list("steps")))).collect();
     for (name, place) in world.close(&arguments) {
         let message = format!("procedure `{name}` runs itself");
-        report.push(Diagnostic::new(Code::ProcedureCycle, place, message).help("a procedure may only run others that do not lead back to it"));
+        report.push(
+            Diagnostic::new(Code::ProcedureCycle, place, message)
+                .help("a procedure may only run others that do not lead back to it"),
+        );
     }
     for named in procedures {
         check_procedure(&world, named, report);
@@ -198,7 +201,10 @@ fn check_procedure(world: &World, named: &Named, report: &mut Report) {
         let name = value.text();
         if !name.is_empty() && !known.contains(name) {
             let message = format!("procedure `{}` returns `{name}`, but nothing in it captures that", named.name);
-            report.push(Diagnostic::new(Code::MissingCapture, value.place.clone(), message).help(format!("write `(?<{name}>...)` in a pattern")));
+            report.push(
+                Diagnostic::new(Code::MissingCapture, value.place.clone(), message)
+                    .help(format!("write `(?<{name}>...)` in a pattern")),
+            );
         }
     }
 }
@@ -210,7 +216,9 @@ pub(crate) fn unique(values: &[Value], report: &mut Report) {
         if let Some(first) = seen.get(value.text()) {
             let message = format!("`{}` is given twice", value.text());
             report.push(
-                Diagnostic::new(Code::DuplicateName, value.place.clone(), message).related((*first).clone(), "first given here").help("remove one of the two"),
+                Diagnostic::new(Code::DuplicateName, value.place.clone(), message)
+                    .related((*first).clone(), "first given here")
+                    .help("remove one of the two"),
             );
         } else if !value.text().is_empty() {
             seen.insert(value.text(), &value.place);
@@ -225,6 +233,9 @@ fn check_region(region: &Named, report: &mut Report) {
     let same_side = (start < 0) == (end < 0);
     if (same_side && start >= end) || (start < 0 && end >= 0) {
         let message = format!("region `{}` from {start} to {end} is empty", region.name);
-        report.push(Diagnostic::new(Code::OutOfRange, to.place.clone(), message).help("`to` is the byte after the last one; negative numbers count from the end"));
+        report.push(
+            Diagnostic::new(Code::OutOfRange, to.place.clone(), message)
+                .help("`to` is the byte after the last one; negative numbers count from the end"),
+        );
     }
 }

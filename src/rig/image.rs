@@ -1,6 +1,6 @@
 //! Firmware images: files to bytes, and the regions in them.
 
-use std::{ops::Range, path::Path};
+use std::{fmt::Write as _, ops::Range, path::Path};
 
 use sha2::{Digest as _, Sha256};
 
@@ -21,7 +21,9 @@ pub fn region(from: i64, to: Option<i64>, length: usize) -> Option<Range<usize>>
     let absolute = |at: i64| if at < 0 { length.checked_add(at) } else { Some(at) };
     let start = absolute(from)?;
     let end = to.map_or(Some(length), absolute)?;
-    (start >= 0 && start < end && end <= length).then(|| usize::try_from(start).ok().zip(usize::try_from(end).ok()))?.map(|(s, e)| s..e)
+    (start >= 0 && start < end && end <= length)
+        .then(|| usize::try_from(start).ok().zip(usize::try_from(end).ok()))?
+        .map(|(s, e)| s..e)
 }
 
 /// Reads the image that `map` describes. `base` is the directory of the file it is written in.
@@ -54,7 +56,10 @@ pub(super) fn bytes(file: &Path, map: &Map, value: &Value, report: &mut Report) 
         return None;
     }
     if let Some(wanted) = map.get("sha256") {
-        let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found: String = Sha256::digest(&bytes).iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
         if found != wanted.text() {
             report.push(
                 Diagnostic::new(Code::DigestMismatch, wanted.place.clone(), "the image has another SHA-256")
@@ -75,9 +80,15 @@ mod tests {
         assert_eq!(region(0, Some(64), 200), Some(0..64));
         assert_eq!(region(64, Some(-64), 200), Some(64..136));
         assert_eq!(region(-64, None, 200), Some(136..200));
-        for (from, to, length) in
-            [(0, Some(64), 63), (64, Some(-64), 128), (-64, None, 63), (5, Some(5), 10), (0, None, 0), (0, Some(i64::MIN), 9), (i64::MIN, None, 9)]
-        {
+        for (from, to, length) in [
+            (0, Some(64), 63),
+            (64, Some(-64), 128),
+            (-64, None, 63),
+            (5, Some(5), 10),
+            (0, None, 0),
+            (0, Some(i64::MIN), 9),
+            (i64::MIN, None, 9),
+        ] {
             assert_eq!(region(from, to, length), None, "{from} {to:?} {length}");
         }
     }

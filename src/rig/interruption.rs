@@ -1,5 +1,7 @@
 //! The questions a power-cut search asks: procedures that can be turned into plain console exchanges.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::{
     channel::link::ChannelKind,
     diagnostic::{Code, Diagnostic, Report},
@@ -16,16 +18,16 @@ const ALLOWED: &[&str] = &["send", "expect", "send-image", "do"];
 
 /// Checks `interruption:` of a profile; `profile` is the profile's own map.
 pub(super) fn check(world: &World, profile: &Map, map: &Map, report: &mut Report) {
-    let (no_images, no_channels) = Default::default();
+    let (no_images, no_channels) = (BTreeMap::new(), BTreeSet::new());
     let mut walk = Walk {
         world: Some(world),
         setting: Setting::Procedure,
         altered: &no_images,
         required: &no_channels,
         timeout: None,
-        known: Default::default(),
-        channels: Default::default(),
-        images: Default::default(),
+        known: BTreeSet::new(),
+        channels: BTreeSet::new(),
+        images: BTreeSet::new(),
         report,
         searching: false,
     };
@@ -45,16 +47,22 @@ pub(super) fn check(world: &World, profile: &Map, map: &Map, report: &mut Report
         let Some(value) = map.get(key) else { continue };
         let name = value.text();
         let Some(facts) = world.procedures.get(name) else {
-            let diagnostic = Diagnostic::new(Code::UnknownProcedure, value.place.clone(), format!("there is no procedure `{name}`"));
+            let diagnostic =
+                Diagnostic::new(Code::UnknownProcedure, value.place.clone(), format!("there is no procedure `{name}`"));
             report.push(diagnostic.did_you_mean(name, world.procedures.keys().map(String::as_str)));
             continue;
         };
         if facts.parameters != parameters {
-            let has = if facts.parameters.is_empty() { "none".to_owned() } else { format!("`{}`", facts.parameters.join("`, `")) };
+            let has =
+                if facts.parameters.is_empty() { "none".to_owned() } else { format!("`{}`", facts.parameters.join("`, `")) };
             let wants = if parameters.is_empty() { "no parameters" } else { "exactly the parameter `image`" };
             report.push(
-                Diagnostic::new(Code::UnknownParameter, value.place.clone(), format!("the procedure for `{key}` has {wants}, `{name}` has {has}"))
-                    .related(facts.place.clone(), "the procedure"),
+                Diagnostic::new(
+                    Code::UnknownParameter,
+                    value.place.clone(),
+                    format!("the procedure for `{key}` has {wants}, `{name}` has {has}"),
+                )
+                .related(facts.place.clone(), "the procedure"),
             );
         }
         for kind in facts.kinds.iter().filter(|kind| !ALLOWED.contains(&kind.as_str())) {
@@ -76,7 +84,8 @@ fn missing(value: &Value, name: &str, report: &mut Report) {
         "version" => "the pattern does not capture `version`".to_owned(),
         _ => format!("the last pattern of procedure `{}` does not capture `{name}`", value.text()),
     };
-    report.push(Diagnostic::new(Code::MissingCapture, value.place.clone(), message).help(format!("write `(?<{name}>...)` in it")));
+    report
+        .push(Diagnostic::new(Code::MissingCapture, value.place.clone(), message).help(format!("write `(?<{name}>...)` in it")));
 }
 
 /// Whether the last pattern of a procedure captures `value`. `depth` bounds chains of procedures, which may be cyclic here.

@@ -17,10 +17,22 @@ pub static RIG: Keys = Keys::new(
         Key::optional("title", Shape::Line, "What it is, for people."),
         Key::needed("device", Shape::Path, "Device profile."),
         Key::optional("virtual", Shape::Map(&VIRTUAL), VIRTUAL.what),
-        Key::optional("images", Shape::Named(&Shape::Map(&OVERRIDE)), "Images that this rig uses in place of those of the device profile, by their names there."),
+        Key::optional(
+            "images",
+            Shape::Named(&Shape::Map(&OVERRIDE)),
+            "Images that this rig uses in place of those of the device profile, by their names there.",
+        ),
         Key::needed("channels", Shape::Named(&Shape::Map(&CHANNEL)), "The channels of the device profile that this rig has."),
-        Key::needed("safe-state", Shape::List(&Shape::One(safe_action), 0), "What is done on every exit, in this order. Every supply and button must be in it."),
-        Key::optional("safe-state-timeout", Shape::Duration(Duration::from_millis(100), Duration::from_secs(600)), "Time for each action of the safe state. Default: 10s."),
+        Key::needed(
+            "safe-state",
+            Shape::List(&Shape::One(safe_action), 0),
+            "What is done on every exit, in this order. Every supply and button must be in it.",
+        ),
+        Key::optional(
+            "safe-state-timeout",
+            Shape::Duration(Duration::from_millis(100), Duration::from_mins(10)),
+            "Time for each action of the safe state. Default: 10s.",
+        ),
     ],
 );
 
@@ -30,7 +42,11 @@ static VIRTUAL: Keys = Keys::new(
     &[
         Key::needed("chip", Shape::Line, "Microcontroller, `nRF51822_xxAA`."),
         Key::optional("seed", Shape::Integer(0, i64::MAX), "Seed of everything random in the device. Default: 1."),
-        Key::optional("verify-entry", Shape::Address, "Entry address of the firmware's signature check; power-cut searches then answer repeated checks from memory."),
+        Key::optional(
+            "verify-entry",
+            Shape::Address,
+            "Entry address of the firmware's signature check; power-cut searches then answer repeated checks from memory.",
+        ),
     ],
 );
 
@@ -89,7 +105,11 @@ pub static DEVICE: Keys = Keys::new(
         Key::needed("name", Shape::Name, "Name of the product."),
         Key::optional("title", Shape::Line, "What it is, for people."),
         Key::needed("channels", Shape::Named(&Shape::Word(KINDS)), "Channels that the product has, and their kinds."),
-        Key::optional("declared", Shape::Named(&Shape::Line), "Values that the maker declares (IXIT) and verdicts are measured against: `recovery-time: 10s`."),
+        Key::optional(
+            "declared",
+            Shape::Named(&Shape::Line),
+            "Values that the maker declares (IXIT) and verdicts are measured against: `recovery-time: 10s`.",
+        ),
         Key::optional("images", Shape::Named(&Shape::Map(&IMAGE)), "Firmware images by name."),
         Key::optional("layout", Shape::Named(&Shape::Map(&REGION)), "Regions of an image file, for plans that alter images."),
         Key::optional("procedures", Shape::Named(&Shape::Map(&PROCEDURE)), "How common operations are done."),
@@ -119,8 +139,16 @@ static REGION: Keys = Keys::new(
     "region",
     "A part of an image file.",
     &[
-        Key::needed("from", Shape::Integer(i32::MIN as i64, i32::MAX as i64), "First byte; negative counts from the end of the file."),
-        Key::optional("to", Shape::Integer(i32::MIN as i64, i32::MAX as i64), "Byte after the last; negative counts from the end. Default: the end of the file."),
+        Key::needed(
+            "from",
+            Shape::Integer(i32::MIN as i64, i32::MAX as i64),
+            "First byte; negative counts from the end of the file.",
+        ),
+        Key::optional(
+            "to",
+            Shape::Integer(i32::MIN as i64, i32::MAX as i64),
+            "Byte after the last; negative counts from the end. Default: the end of the file.",
+        ),
     ],
 );
 
@@ -129,7 +157,11 @@ static PROCEDURE: Keys = Keys::new(
     "How an operation is done on this product.",
     &[
         Key::optional("title", Shape::Line, "What it does, for people."),
-        Key::optional("parameters", Shape::List(&Shape::Variable, 0), "Values that the caller gives; steps use them as `${name}`."),
+        Key::optional(
+            "parameters",
+            Shape::List(&Shape::Variable, 0),
+            "Values that the caller gives; steps use them as `${name}`.",
+        ),
         Key::optional("returns", Shape::List(&Shape::Variable, 0), "Captures that the caller may use afterwards."),
         Key::needed("steps", STEPS, "What is done."),
         Key::optional("outcome", Shape::Map(&OUTCOME), OUTCOME.what),

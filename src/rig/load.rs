@@ -152,7 +152,8 @@ fn channel(named: &Named, drivers: &DriverCatalogue, world: Option<&World>, repo
     }
     let value = map.get("driver")?;
     let Some(facts) = drivers.drivers.get(value.text()) else {
-        let diagnostic = Diagnostic::new(Code::UnknownDriver, value.place.clone(), format!("there is no driver `{}`", value.text()));
+        let diagnostic =
+            Diagnostic::new(Code::UnknownDriver, value.place.clone(), format!("there is no driver `{}`", value.text()));
         report.push(diagnostic.did_you_mean(value.text(), drivers.drivers.keys().map(String::as_str)));
         // The profile still tells what the rest of the rig may do with the channel.
         return declared.flatten().map(|(kind, _)| *kind);
@@ -162,7 +163,10 @@ fn channel(named: &Named, drivers: &DriverCatalogue, world: Option<&World>, repo
     {
         let message =
             format!("driver `{}` provides {}, but `{}` is {}", value.text(), kind_noun(facts.kind), named.name, kind_noun(*kind));
-        report.push(Diagnostic::new(Code::WrongKind, value.place.clone(), message).related(place.clone(), "the device profile says so here"));
+        report.push(
+            Diagnostic::new(Code::WrongKind, value.place.clone(), message)
+                .related(place.clone(), "the device profile says so here"),
+        );
     }
     for other in &map.others {
         if !facts.parameters.iter().any(|parameter| parameter.name == other.name) {
@@ -176,7 +180,8 @@ fn channel(named: &Named, drivers: &DriverCatalogue, world: Option<&World>, repo
         if !map.others.iter().any(|other| other.name == parameter.name) {
             let message = format!("driver `{}` needs `{}`", value.text(), parameter.name);
             report.push(
-                Diagnostic::new(Code::MissingParameter, named.place.clone(), message).help(format!("`{}`: {}", parameter.name, parameter.what)),
+                Diagnostic::new(Code::MissingParameter, named.place.clone(), message)
+                    .help(format!("`{}`: {}", parameter.name, parameter.what)),
             );
         }
     }
@@ -193,12 +198,18 @@ fn safe_state(values: &[Value], channels: &[(&Named, Option<ChannelKind>)], repo
         seen.push(value.text());
         match channels.iter().find(|(named, _)| named.name == value.text()) {
             None => {
-                let diagnostic = Diagnostic::new(Code::UnknownChannel, value.place.clone(), format!("the rig has no channel `{}`", value.text()));
+                let diagnostic = Diagnostic::new(
+                    Code::UnknownChannel,
+                    value.place.clone(),
+                    format!("the rig has no channel `{}`", value.text()),
+                );
                 report.push(diagnostic.did_you_mean(value.text(), channels.iter().map(|(named, _)| named.name.as_str())));
             }
             Some((named, Some(found))) if *found != wanted => {
                 let message = format!("{} is needed here, `{}` is {}", kind_noun(wanted), named.name, kind_noun(*found));
-                report.push(Diagnostic::new(Code::WrongKind, value.place.clone(), message).related(named.place.clone(), "the channel"));
+                report.push(
+                    Diagnostic::new(Code::WrongKind, value.place.clone(), message).related(named.place.clone(), "the channel"),
+                );
             }
             Some(_) => {}
         }
@@ -216,9 +227,10 @@ fn safe_state(values: &[Value], channels: &[(&Named, Option<ChannelKind>)], repo
         };
         if !seen.contains(&named.name.as_str()) {
             let message = format!("`{}` is left out of the safe state", named.name);
-            report.push(Diagnostic::new(Code::NotSafe, named.place.clone(), message).help(format!("add `{action}` under `safe-state`")));
+            report.push(
+                Diagnostic::new(Code::NotSafe, named.place.clone(), message).help(format!("add `{action}` under `safe-state`")),
+            );
         }
     }
     actions
 }
-

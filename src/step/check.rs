@@ -88,7 +88,8 @@ impl Walk<'_> {
         if map.has("meaning") && !map.has("reason") {
             let place = map.known.iter().find(|known| known.name == "meaning").map_or(&entry.place, |known| &known.place);
             self.push(
-                Diagnostic::new(Code::MissingKey, place.clone(), "`meaning` needs `reason`").help("give the reason code that it explains"),
+                Diagnostic::new(Code::MissingKey, place.clone(), "`meaning` needs `reason`")
+                    .help("give the reason code that it explains"),
             );
         }
         let kind = match entry.name.as_str() {
@@ -147,7 +148,8 @@ impl Walk<'_> {
             Some((found, place)) if *found != kind => {
                 let message = format!("{} is needed here, `{name}` is {}", kind_noun(kind), kind_noun(*found));
                 self.push(
-                    Diagnostic::new(Code::WrongKind, value.place.clone(), message).related(place.clone(), "the device profile says so here"),
+                    Diagnostic::new(Code::WrongKind, value.place.clone(), message)
+                        .related(place.clone(), "the device profile says so here"),
                 );
             }
             None if self.setting == Setting::Procedure => {
@@ -247,9 +249,8 @@ impl Walk<'_> {
 
     fn reference(&mut self, value: &Value, reference: &ValueRef) {
         match reference {
-            ValueRef::Name(name) => self.name(value, name),
+            ValueRef::Name(name) | ValueRef::Image(Role::Parameter(name), _) => self.name(value, name),
             ValueRef::Declared(name) => self.declared(value, name, false),
-            ValueRef::Image(Role::Parameter(name), _) => self.name(value, name),
             ValueRef::Image(Role::Named(role), field) => {
                 self.image(value, role);
                 if *field == ImageField::Version && self.facts(role).is_some_and(|facts| facts.version.is_none()) {
@@ -269,7 +270,8 @@ impl Walk<'_> {
         }
         let message = format!("nothing before this place gives a value `{name}`");
         let diagnostic = Diagnostic::new(Code::UndefinedName, value.place.clone(), message);
-        let general = "values come from captures `(?<name>...)` of earlier patterns, from what procedures return, and from parameters";
+        let general =
+            "values come from captures `(?<name>...)` of earlier patterns, from what procedures return, and from parameters";
         let diagnostic = hint(diagnostic, name, self.known.iter().map(String::as_str), general);
         self.push(diagnostic);
     }
@@ -350,9 +352,10 @@ impl Walk<'_> {
         for value in map.list("images") {
             let name = value.text();
             if !world.images.contains_key(name) {
-                let message = match self.altered.contains_key(name) {
-                    true => format!("`{name}` is an altered image; only images of the device profile can be flashed"),
-                    false => format!("the device profile has no image `{name}`"),
+                let message = if self.altered.contains_key(name) {
+                    format!("`{name}` is an altered image; only images of the device profile can be flashed")
+                } else {
+                    format!("the device profile has no image `{name}`")
                 };
                 let known: Vec<&str> = world.images.keys().map(String::as_str).collect();
                 let diagnostic = Diagnostic::new(Code::UnknownImage, value.place.clone(), message).did_you_mean(name, known);
@@ -370,7 +373,10 @@ impl Walk<'_> {
             let (start, end) = (u64::from(address), u64::from(address) + facts.length);
             if let Some((other, ..)) = written.iter().find(|(_, s, e, _)| start < *e && *s < end) {
                 let message = format!("images `{other}` and `{name}` occupy the same addresses");
-                self.push(Diagnostic::new(Code::ImagesOverlap, value.place.clone(), message).help("write them in two steps, or correct an address"));
+                self.push(
+                    Diagnostic::new(Code::ImagesOverlap, value.place.clone(), message)
+                        .help("write them in two steps, or correct an address"),
+                );
             }
             written.push((name, start, end, value));
         }
@@ -384,7 +390,11 @@ impl Walk<'_> {
         let Some(called) = map.get("procedure") else { return };
         let name = called.text();
         let Some(facts) = world.procedures.get(name) else {
-            let diagnostic = Diagnostic::new(Code::UnknownProcedure, called.place.clone(), format!("the device profile has no procedure `{name}`"));
+            let diagnostic = Diagnostic::new(
+                Code::UnknownProcedure,
+                called.place.clone(),
+                format!("the device profile has no procedure `{name}`"),
+            );
             self.push(diagnostic.did_you_mean(name, world.procedures.keys().map(String::as_str)));
             return;
         };
@@ -420,7 +430,10 @@ impl Walk<'_> {
         if self.searching {
             for kind in facts.kinds.iter().filter(|kind| NOT_IN_SEARCH.contains(&kind.as_str())) {
                 let message = format!("procedure `{name}` uses `{kind}`, which cannot be used inside a power-cut search");
-                self.push(Diagnostic::new(Code::StepNotAllowed, called.place.clone(), message).related(facts.place.clone(), "the procedure"));
+                self.push(
+                    Diagnostic::new(Code::StepNotAllowed, called.place.clone(), message)
+                        .related(facts.place.clone(), "the procedure"),
+                );
             }
         }
         self.fits(&called.place, facts.longest, &format!("a wait inside procedure `{name}`"));

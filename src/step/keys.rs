@@ -7,7 +7,7 @@ use crate::document::{Group, Key, Keys, OneOf, Shape, Word};
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// Longest duration of any step.
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 const SILENCE: &[Word] = &[
     Word { word: "inconclusive", what: "Silence cannot be judged." },
@@ -15,10 +15,8 @@ const SILENCE: &[Word] = &[
 ];
 const STATE: &[Word] =
     &[Word { word: "up", what: "The device is powered." }, Word { word: "down", what: "The device is without power." }];
-const OUTCOME: &[Word] = &[
-    Word { word: "done", what: "The procedure must succeed." },
-    Word { word: "refused", what: "The device must refuse." },
-];
+const OUTCOME: &[Word] =
+    &[Word { word: "done", what: "The procedure must succeed." }, Word { word: "refused", what: "The device must refuse." }];
 const READABLE: &[Word] = &[
     Word { word: "readable", what: "The read must succeed." },
     Word { word: "refused", what: "The device must refuse the read." },
@@ -28,7 +26,11 @@ const CONSOLE: Key = Key::needed("channel", Shape::Name, "Console channel.");
 const SUPPLY: Key = Key::needed("channel", Shape::Name, "Supply channel.");
 const BUTTON: Key = Key::needed("channel", Shape::Name, "Button channel.");
 const PROBE: Key = Key::needed("channel", Shape::Name, "Debug probe channel.");
-const REASON: Key = Key::optional("reason", Shape::ReasonCode, "Reason code of a failure of this step, `SIG-PAYLOAD`. Without it the bench's general code is used.");
+const REASON: Key = Key::optional(
+    "reason",
+    Shape::ReasonCode,
+    "Reason code of a failure of this step, `SIG-PAYLOAD`. Without it the bench's general code is used.",
+);
 const REASON_NEEDED: Key = Key::needed("reason", Shape::ReasonCode, "Reason code of a failure of this step, `SIG-PAYLOAD`.");
 const MEANING: Key = Key::optional("meaning", Shape::Line, "What such a failure means, in one sentence for people.");
 const SILENT: Key = Key::optional("silence", Shape::Word(SILENCE), "What no answer in time means. Default: inconclusive.");
@@ -166,7 +168,11 @@ static CHECK: Keys = Keys::new(
     "check",
     "Compares a value.",
     &[
-        Key::needed("that", Shape::ValueName, "Name of the value: a capture, or `declared.NAME`, `image.ROLE.version`, `image.ROLE.length`."),
+        Key::needed(
+            "that",
+            Shape::ValueName,
+            "Name of the value: a capture, or `declared.NAME`, `image.ROLE.version`, `image.ROLE.length`.",
+        ),
         Key::optional("equals", Shape::Template, "It must be this text."),
         Key::optional("differs", Shape::Template, "It must be another text."),
         Key::optional("matches", Shape::Pattern, "All of it must match."),

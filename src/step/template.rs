@@ -49,7 +49,8 @@ pub struct TemplateError {
     pub help: &'static str,
 }
 
-const FORMS: &str = "write `${name}` for a capture or parameter, `${declared.name}`, `${image.role.length}` or `${image.role.version}`";
+const FORMS: &str =
+    "write `${name}` for a capture or parameter, `${declared.name}`, `${image.role.length}` or `${image.role.version}`";
 
 impl Template {
     /// Its pieces.
@@ -182,7 +183,18 @@ mod tests {
 
     #[test]
     fn malformed_placeholders_are_refused() {
-        for text in ["${", "${}", "a ${b", "${a b}", "${image.x}", "${image.x.size}", "${declared.}", "${${a}}", "${image.${.length}", "${é}"] {
+        for text in [
+            "${",
+            "${}",
+            "a ${b",
+            "${a b}",
+            "${image.x}",
+            "${image.x.size}",
+            "${declared.}",
+            "${${a}}",
+            "${image.${.length}",
+            "${é}",
+        ] {
             assert!(Template(text.to_owned()).parts().is_err(), "{text}");
         }
     }
@@ -190,10 +202,12 @@ mod tests {
     #[test]
     fn filling_replaces_each_placeholder_once() {
         let filled = Template("<${a}|${b}>".into())
-            .fill(|v| Ok::<_, super::TemplateError>(match v {
-                ValueRef::Name(name) if name == "a" => "${b}".to_owned(),
-                _ => "2".to_owned(),
-            }))
+            .fill(|v| {
+                Ok::<_, super::TemplateError>(match v {
+                    ValueRef::Name(name) if name == "a" => "${b}".to_owned(),
+                    _ => "2".to_owned(),
+                })
+            })
             .unwrap();
         assert_eq!(filled, "<${b}|2>");
     }

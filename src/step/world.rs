@@ -127,7 +127,9 @@ impl World {
             {
                 facts.image_parameters.insert(name.clone());
             }
-            for value in map.known.iter().map(|known| &known.value).chain(map.named("with").iter().map(|argument| &argument.value)) {
+            for value in
+                map.known.iter().map(|known| &known.value).chain(map.named("with").iter().map(|argument| &argument.value))
+            {
                 let Ok(parts) = Template(value.text().to_owned()).parts() else { continue };
                 facts.image_parameters.extend(parts.into_iter().filter_map(|part| match part {
                     Part::Value(ValueRef::Image(Role::Parameter(name), _)) => Some(name),
@@ -153,7 +155,8 @@ impl World {
                     facts.longest = facts.longest.max(inner.longest);
                 }
                 for passed in arguments.get(name).into_iter().flatten() {
-                    let names_image = before.get(&passed.procedure).is_some_and(|inner| inner.image_parameters.contains(&passed.parameter));
+                    let names_image =
+                        before.get(&passed.procedure).is_some_and(|inner| inner.image_parameters.contains(&passed.parameter));
                     if names_image {
                         facts.image_parameters.insert(passed.value.clone());
                     }
