@@ -3,6 +3,8 @@
 //! See `docs/architecture.md` for the map of the modules and the rule of who may import whom.
 
 pub mod channel;
+pub mod diagnostic;
+pub mod document;
 pub mod driver;
 pub mod event;
 pub mod journal;
@@ -10,6 +12,7 @@ pub mod plan;
 pub mod report;
 pub mod rig;
 pub mod run;
+pub mod standard;
 pub mod step;
 pub mod units;
 pub mod view;
