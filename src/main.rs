@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `hilbench` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hilbench::cli::main()
+}

@@ -17,7 +17,7 @@ use hilbench::{
     },
     event::{Event, Fact, Request, RunHeader, RunId, StopLevel, Verdict, Witness},
     journal::{Journal, Options},
-    plan::model::{AlteredImage, Alteration, Case, Plan},
+    plan::model::{Alteration, AlteredImage, Case, Plan},
     rig::model::{ChannelSpec, Device, Image, OutcomeSpec, Procedure, Rig, SafeAction},
     run::{
         cuts::CutOptions,
@@ -491,7 +491,8 @@ async fn a_measurement_is_held_against_its_limit() {
     ran(one(vec![measure(1900)])).await.is(Verdict::Pass, "");
     let slow = ran(one(vec![measure(2100)])).await;
     slow.is(Verdict::Fail, "SLOW");
-    let measured = slow.events.iter().any(|e| matches!(&e.fact, Fact::Measured { within: false, value, .. } if (*value - 2.1).abs() < 0.01));
+    let measured =
+        slow.events.iter().any(|e| matches!(&e.fact, Fact::Measured { within: false, value, .. } if (*value - 2.1).abs() < 0.01));
     assert!(measured);
 }
 
@@ -537,7 +538,11 @@ async fn an_altered_image_refused_before_its_altered_byte_proves_nothing() {
     }
     let taken = Bench { answer: acknowledges, ..Bench::default() }.run(plan_with(2)).await;
     taken.is(Verdict::Pass, "");
-    assert!(taken.events.iter().any(|e| matches!(&e.fact, Fact::Witnessed { witness, .. } if witness.what.contains("differs from update in 1 bytes"))));
+    assert!(
+        taken.events.iter().any(
+            |e| matches!(&e.fact, Fact::Witnessed { witness, .. } if witness.what.contains("differs from update in 1 bytes"))
+        )
+    );
     // A device that takes nothing gives no witness, and the case no verdict about it.
     let deaf = ran(plan_with(2)).await;
     deaf.is(Verdict::Inconclusive, "no acknowledgement");
@@ -548,7 +553,8 @@ async fn an_altered_image_refused_before_its_altered_byte_proves_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bench_fault_is_an_error_and_never_a_failure() {
-    let ran = Bench { supply: Supply::Broken, ..Bench::default() }.run(one(vec![power(true), send("ping"), expect("pong")])).await;
+    let ran =
+        Bench { supply: Supply::Broken, ..Bench::default() }.run(one(vec![power(true), send("ping"), expect("pong")])).await;
     ran.is(Verdict::Error, "no answer from the relay");
     assert_eq!(ran.end.verdict, Verdict::Error);
     assert!(ran.safe() && ran.end.safe);
@@ -556,7 +562,10 @@ async fn a_bench_fault_is_an_error_and_never_a_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panicking_step_is_an_error_and_the_bench_ends_safe() {
-    let mut plan = plan(vec![case("case", vec![power(true), send("ping"), expect("pong")]), case("next", vec![send("ping"), expect("pong")])]);
+    let mut plan = plan(vec![
+        case("case", vec![power(true), send("ping"), expect("pong")]),
+        case("next", vec![send("ping"), expect("pong")]),
+    ]);
     plan.finally = vec![step(StepKind::Press { channel: "button".to_owned(), hold: Duration::from_millis(10) })];
     let ran = Bench { supply: Supply::Panics, ..Bench::default() }.run(plan).await;
     ran.is(Verdict::Error, "BUG: a step broke off: a step breaks off");
@@ -570,7 +579,8 @@ async fn a_supply_that_does_not_go_down_is_said() {
     let ran = Bench { supply: Supply::Stuck, ..Bench::default() }.run(one(vec![power(true), send("ping"), expect("pong")])).await;
     ran.is(Verdict::Pass, "");
     assert_eq!((ran.end.verdict, ran.end.safe), (Verdict::Error, false));
-    let finished = ran.events.iter().find_map(|e| if let Fact::SafeStateFinished { ok, .. } = &e.fact { Some(*ok) } else { None });
+    let finished =
+        ran.events.iter().find_map(|e| if let Fact::SafeStateFinished { ok, .. } = &e.fact { Some(*ok) } else { None });
     assert_eq!(finished, Some(false));
 }
 
@@ -617,7 +627,9 @@ async fn attempts_stay_visible_and_a_bench_fault_is_not_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn a_graceful_stop_finishes_the_step_and_starts_no_other() {
     let bench = Bench { stop: Some((Duration::from_millis(500), StopLevel::Graceful)), ..Bench::default() };
-    let ran = bench.run(plan(vec![case("case", vec![power(true), wait(1000), send("ping"), expect("pong")]), case("next", vec![wait(1)])])).await;
+    let ran = bench
+        .run(plan(vec![case("case", vec![power(true), wait(1000), send("ping"), expect("pong")]), case("next", vec![wait(1)])]))
+        .await;
     ran.is(Verdict::Inconclusive, "CANCELLED");
     let waited = ran.events.iter().any(
         |e| matches!(&e.fact, Fact::StepFinished { step, verdict: Verdict::Pass, .. } if step.as_str() == "case/2" && e.at.0 >= 1_000_000_000),
@@ -645,7 +657,8 @@ async fn a_button_is_released_even_when_the_hold_is_cut_short() {
     let hold = step(StepKind::Press { channel: "button".to_owned(), hold: Duration::from_secs(10) });
     let ran = bench.run(one(vec![hold])).await;
     assert!(ran.safe());
-    let releases = ran.events.iter().filter(|e| matches!(&e.fact, Fact::Acting { act: hilbench::event::Act::Press(false), .. })).count();
+    let releases =
+        ran.events.iter().filter(|e| matches!(&e.fact, Fact::Acting { act: hilbench::event::Act::Press(false), .. })).count();
     assert_eq!(releases, 1);
 }
 

@@ -41,7 +41,11 @@ impl Bench {
     /// # Errors
     /// The first channel that could not be opened, with its name and instrument.
     pub async fn open(
-        rig: &Rig, registry: &Registry, clock: Arc<dyn Clock>, recorder: &Recorder, guard: Option<Guard>,
+        rig: &Rig,
+        registry: &Registry,
+        clock: Arc<dyn Clock>,
+        recorder: &Recorder,
+        guard: Option<Guard>,
     ) -> Result<Self, (Option<Guard>, LinkError)> {
         let mut bench = Self {
             consoles: BTreeMap::new(),
@@ -55,7 +59,9 @@ impl Bench {
         for (name, spec) in &rig.channels {
             let opened = match registry.get(&spec.driver) {
                 None => Err(LinkError::new(format!("open channel {name}"), format!("no driver `{}` in this build", spec.driver))),
-                Some(driver) => driver.open(&spec.parameters).await.and_then(|opened| Ok((opened, driver.identity(&spec.parameters)?))),
+                Some(driver) => {
+                    driver.open(&spec.parameters).await.and_then(|opened| Ok((opened, driver.identity(&spec.parameters)?)))
+                }
             };
             let (opened, identity) = match opened {
                 Ok(pair) => pair,
@@ -74,7 +80,8 @@ impl Bench {
                 Opened::Button(link) => drop(bench.buttons.insert(name.clone(), Mutex::new(link))),
                 Opened::Probe(link) => drop(bench.probes.insert(name.clone(), Mutex::new(link))),
             }
-            recorder.fact(Fact::ChannelOpened { channel: ChannelName::new(name), identity: format!("{} {identity}", spec.driver) });
+            recorder
+                .fact(Fact::ChannelOpened { channel: ChannelName::new(name), identity: format!("{} {identity}", spec.driver) });
         }
         Ok(bench)
     }

@@ -43,7 +43,11 @@ pub struct CutOptions {
 /// # Errors
 /// The good operation did not pass, the bench could not search, or a cut had a bad outcome.
 pub async fn search(
-    executor: &mut Executor, shared: &Arc<Shared>, kind: &StepKind, id: &StepId, number: &str,
+    executor: &mut Executor,
+    shared: &Arc<Shared>,
+    kind: &StepKind,
+    id: &StepId,
+    number: &str,
 ) -> Result<Vec<EvidenceRef>, Ended> {
     let StepKind::PowerCutSearch { channel, during, old, new, torn, second } = kind else {
         return Err(Ended::fault("not a power-cut search"));
@@ -52,7 +56,8 @@ pub async fn search(
         Some(supply) => supply.lock().await.cut_lab(),
         None => None,
     };
-    let lab = lab.ok_or_else(|| Ended::fault(format!("the supply on {channel} cannot see flash operations; use a virtual rig")))?;
+    let lab =
+        lab.ok_or_else(|| Ended::fault(format!("the supply on {channel} cannot see flash operations; use a virtual rig")))?;
     let plan = cut_plan(shared, old, new, *torn, *second)?;
 
     lab.begin()?;
@@ -73,7 +78,8 @@ pub async fn search(
     shared.recorder.fact(Fact::CutsFinished { step: id.clone(), judged, of, bad, upper_95 });
     if let Some((point, outcome, reproduce)) = found.worst {
         let code = outcome.reason_code().unwrap_or(code::UNEXPECTED).to_owned();
-        let text = format!("{bad} of {judged} cuts ended badly; worst: {} at {point}; repeat it with: {reproduce}", words(outcome));
+        let text =
+            format!("{bad} of {judged} cuts ended badly; worst: {} at {point}; repeat it with: {reproduce}", words(outcome));
         return Err(Ended::Judged { verdict: Verdict::Fail, reason: Reason { code, text }, evidence: found.evidence });
     }
     if shared.stop.level().is_some() && judged < of {
@@ -135,7 +141,8 @@ async fn run(shared: &Arc<Shared>, lab: Arc<dyn CutLab>, plan: CutPlan, id: &Ste
 }
 
 fn cut_plan(shared: &Shared, old: &str, new: &str, torn: u32, second: u32) -> Result<CutPlan, Ended> {
-    let spec = shared.device.interruption.as_ref().ok_or_else(|| Ended::fault("the device profile declares no `interruption`"))?;
+    let spec =
+        shared.device.interruption.as_ref().ok_or_else(|| Ended::fault("the device profile declares no `interruption`"))?;
     let version = |role: &str| {
         let known = shared.images.get(role).and_then(|image| image.version.clone());
         known.ok_or_else(|| Unresolved { name: format!("image.{role}.version") })
@@ -170,7 +177,12 @@ fn compile_procedure(shared: &Shared, spec: &Interruption, name: &str, image: Op
 }
 
 fn procedure(
-    shared: &Shared, spec: &Interruption, name: &str, values: &Values, depth: u32, out: &mut Vec<Exchange>,
+    shared: &Shared,
+    spec: &Interruption,
+    name: &str,
+    values: &Values,
+    depth: u32,
+    out: &mut Vec<Exchange>,
 ) -> Result<(), Ended> {
     let found = shared.device.procedures.get(name).ok_or_else(|| Unresolved { name: name.to_owned() })?;
     if depth == 0 {
@@ -189,7 +201,12 @@ fn procedure(
 }
 
 fn steps(
-    shared: &Shared, spec: &Interruption, steps: &[Step], values: &Values, depth: u32, out: &mut Vec<Exchange>,
+    shared: &Shared,
+    spec: &Interruption,
+    steps: &[Step],
+    values: &Values,
+    depth: u32,
+    out: &mut Vec<Exchange>,
 ) -> Result<(), Ended> {
     let (device, images) = (&shared.device, &shared.images);
     for step in steps {

@@ -16,14 +16,18 @@ pub fn step(step: &Step) -> String {
             SendData::Line(text) | SendData::Text(text) => format!("send `{}` to {channel}", text.0),
             SendData::Bytes(bytes) => format!("send {} bytes to {channel}", bytes.len()),
         },
-        StepKind::Expect { channel, pattern, within, .. } => format!("expect `{}` on {channel} within {}", pattern.0, span(within)),
+        StepKind::Expect { channel, pattern, within, .. } => {
+            format!("expect `{}` on {channel} within {}", pattern.0, span(within))
+        }
         StepKind::Refrain { channel, pattern, during, .. } => format!("no `{}` on {channel} for {}", pattern.0, span(during)),
         StepKind::SendImage { channel, image, .. } => format!("send image {} to {channel}", image.0),
         StepKind::Flash { channel, images, erase_all } => {
             format!("{}flash {} through {channel}", if *erase_all { "erase everything and " } else { "" }, images.join(", "))
         }
         StepKind::Reset { channel } => format!("reset through {channel}"),
-        StepKind::ReadMemory { channel, address, length, .. } => format!("read {length} bytes at {address:#010x} through {channel}"),
+        StepKind::ReadMemory { channel, address, length, .. } => {
+            format!("read {length} bytes at {address:#010x} through {channel}")
+        }
         StepKind::Wait { time } => format!("wait {}", Span::from(*time)),
         StepKind::Do { procedure, with, expect, .. } => {
             let with: Vec<_> = with.iter().map(|(name, value)| format!("{name} {}", value.0)).collect();

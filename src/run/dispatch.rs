@@ -125,12 +125,8 @@ async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
     let Setup { plan, rig, skipped, registry, clock, header, leases, guard, cuts, journal } = setup;
     let started = Instant::now();
     let mut tally = Tally::default();
-    let holder = Holder {
-        pid: std::process::id(),
-        since: header.started.clone(),
-        plan: plan.name.clone(),
-        run: header.run.to_string(),
-    };
+    let holder =
+        Holder { pid: std::process::id(), since: header.started.clone(), plan: plan.name.clone(), run: header.run.to_string() };
     recorder.fact(Fact::RunStarted(Box::new(header)));
 
     let mut safe = true;
@@ -176,12 +172,19 @@ async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
 /// Leases, guard, channels: in this order, so that nothing is opened that is not ours and nothing switched that nobody guards.
 #[expect(clippy::too_many_arguments, reason = "the pieces of a bench, used once")]
 async fn prepare(
-    rig: &Rig, registry: &Registry, leases: &std::path::Path, holder: &Holder, guard: Option<Vec<String>>, journal: &Journal,
-    clock: &Arc<dyn Clock>, recorder: &Recorder,
+    rig: &Rig,
+    registry: &Registry,
+    leases: &std::path::Path,
+    holder: &Holder,
+    guard: Option<Vec<String>>,
+    journal: &Journal,
+    clock: &Arc<dyn Clock>,
+    recorder: &Recorder,
 ) -> Result<(Vec<Lease>, Bench), String> {
     let mut instruments = BTreeSet::new();
     for (name, spec) in &rig.channels {
-        let driver = registry.get(&spec.driver).ok_or_else(|| format!("channel {name}: no driver `{}` in this build", spec.driver))?;
+        let driver =
+            registry.get(&spec.driver).ok_or_else(|| format!("channel {name}: no driver `{}` in this build", spec.driver))?;
         instruments.insert(driver.identity(&spec.parameters).map_err(|error| format!("channel {name}: {error}"))?);
     }
     let mut held = Vec::new();
@@ -275,7 +278,10 @@ async fn cases(plan: &Plan, skipped: &[(CaseId, String)], shared: &Arc<Shared>, 
 }
 
 async fn judge_case(
-    case: Case, before: Vec<crate::step::Step>, shared: Arc<Shared>, deadline: Nanos,
+    case: Case,
+    before: Vec<crate::step::Step>,
+    shared: Arc<Shared>,
+    deadline: Nanos,
 ) -> (Verdict, Option<Reason>, Option<StepId>) {
     let mut executor = Executor::new(shared, case.id.clone(), deadline, true);
     let mut ended = executor.steps(&before, "before.".to_owned()).await;

@@ -147,7 +147,11 @@ impl Executor {
     }
 
     fn perform<'a>(
-        &'a mut self, kind: &'a StepKind, id: &'a StepId, number: &'a str, deeper: &'a mut Option<StepId>,
+        &'a mut self,
+        kind: &'a StepKind,
+        id: &'a StepId,
+        number: &'a str,
+        deeper: &'a mut Option<StepId>,
     ) -> Boxed<'a, StepResult> {
         Box::pin(async move {
             match kind {
@@ -242,7 +246,14 @@ impl Executor {
     }
 
     async fn send_image(
-        &mut self, channel: &str, name: &str, chunk: u32, ack: &Template, within: &Within, refused: Option<&Template>, id: &StepId,
+        &mut self,
+        channel: &str,
+        name: &str,
+        chunk: u32,
+        ack: &Template,
+        within: &Within,
+        refused: Option<&Template>,
+        id: &StepId,
     ) -> StepResult {
         let shared = Arc::clone(&self.shared);
         let image = shared.images.get(name).ok_or_else(|| Unresolved { name: format!("image.{name}") })?;
@@ -283,9 +294,10 @@ impl Executor {
                 ),
                 evidence: None,
             }),
-            None if delivered == len => {
-                Proof::Seen(Witness { what: format!("the device acknowledged all {len} bytes of {name} ({digest})"), evidence: None })
-            }
+            None if delivered == len => Proof::Seen(Witness {
+                what: format!("the device acknowledged all {len} bytes of {name} ({digest})"),
+                evidence: None,
+            }),
             _ => Proof::None(format!("acknowledgement of {name}'s decisive bytes; the device took {delivered} of {len}")),
         };
         self.stimulus(proof, id);
@@ -296,7 +308,8 @@ impl Executor {
         let mut segments = Vec::new();
         for name in names {
             let image = shared.images.get(name).ok_or_else(|| Unresolved { name: format!("image.{name}") })?;
-            let address = image.address.ok_or_else(|| Ended::fault(format!("image {name} has no flash address in the device profile")))?;
+            let address =
+                image.address.ok_or_else(|| Ended::fault(format!("image {name} has no flash address in the device profile")))?;
             segments.push(Segment { address, bytes: image.bytes.to_vec() });
         }
         shared.bench.announce(channel, Act::Flash { image: names.join(", "), erase_all }, Some(id)).await?;
@@ -307,7 +320,13 @@ impl Executor {
     }
 
     async fn read_memory(
-        &mut self, channel: &str, address: u32, len: u32, readable: Option<bool>, fail_as: Option<&FailAs>, id: &StepId,
+        &mut self,
+        channel: &str,
+        address: u32,
+        len: u32,
+        readable: Option<bool>,
+        fail_as: Option<&FailAs>,
+        id: &StepId,
     ) -> StepResult {
         let shared = Arc::clone(&self.shared);
         shared.bench.announce(channel, Act::ReadMemory { address, len }, Some(id)).await?;
@@ -327,8 +346,14 @@ impl Executor {
     // --- judgements ---
 
     async fn expect(
-        &mut self, channel: &str, pattern: &Template, within: &Within, refused: Option<&Template>, silence: Silence,
-        fail_as: Option<&FailAs>, id: &StepId,
+        &mut self,
+        channel: &str,
+        pattern: &Template,
+        within: &Within,
+        refused: Option<&Template>,
+        silence: Silence,
+        fail_as: Option<&FailAs>,
+        id: &StepId,
     ) -> StepResult {
         let patterns = self.patterns(pattern, refused)?;
         let allowed = values::span(within, &self.shared.device)?;
@@ -348,7 +373,11 @@ impl Executor {
         let until = self.shared.bench.clock.now().after(span);
         let seen = self.await_any(channel, &patterns, span).await?;
         if self.shared.bench.clock.now() < until && matches!(seen, Seen::Nothing { .. }) {
-            return Err(Ended::judged(Verdict::Inconclusive, code::DEADLINE, "the case ended before the time of this step was over"));
+            return Err(Ended::judged(
+                Verdict::Inconclusive,
+                code::DEADLINE,
+                "the case ended before the time of this step was over",
+            ));
         }
         match seen {
             Seen::Match { words, evidence, .. } => Err(failed(Some(fail_as), "", &format!("seen: {words}")).with(vec![evidence])),
@@ -369,14 +398,24 @@ impl Executor {
             }
             Comparison::Matches(pattern) => {
                 let pattern = self.values.pattern(pattern, &self.shared.device, &self.shared.images)?;
-                (compile(&format!("^(?:{pattern})$"))?.is_match(value.as_bytes()), format!("expected `{pattern}`, found `{value}`"))
+                (
+                    compile(&format!("^(?:{pattern})$"))?.is_match(value.as_bytes()),
+                    format!("expected `{pattern}`, found `{value}`"),
+                )
             }
         };
         if holds { Ok(Passed { evidence: Vec::new(), judged: true }) } else { Err(failed(Some(fail_as), "", &text)) }
     }
 
     async fn measure(
-        &mut self, name: &str, steps: &[Step], at_most: &Within, fail_as: &FailAs, id: &StepId, number: &str, deeper: &mut Option<StepId>,
+        &mut self,
+        name: &str,
+        steps: &[Step],
+        at_most: &Within,
+        fail_as: &FailAs,
+        id: &StepId,
+        number: &str,
+        deeper: &mut Option<StepId>,
     ) -> StepResult {
         let limit = values::span(at_most, &self.shared.device)?;
         let start = self.shared.bench.clock.now();
@@ -398,7 +437,13 @@ impl Executor {
     }
 
     async fn retry(
-        &mut self, attempts: u32, pause: Duration, steps: &[Step], id: &StepId, number: &str, deeper: &mut Option<StepId>,
+        &mut self,
+        attempts: u32,
+        pause: Duration,
+        steps: &[Step],
+        id: &StepId,
+        number: &str,
+        deeper: &mut Option<StepId>,
     ) -> StepResult {
         for attempt in 1.. {
             match self.nested(steps, number, deeper).await {
@@ -422,7 +467,13 @@ impl Executor {
     // --- procedures ---
 
     async fn procedure(
-        &mut self, name: &str, with: &[(String, Template)], wanted: Outcome, fail_as: Option<&FailAs>, silence: Silence, number: &str,
+        &mut self,
+        name: &str,
+        with: &[(String, Template)],
+        wanted: Outcome,
+        fail_as: Option<&FailAs>,
+        silence: Silence,
+        number: &str,
         deeper: &mut Option<StepId>,
     ) -> StepResult {
         let shared = Arc::clone(&self.shared);
@@ -443,7 +494,8 @@ impl Executor {
         match (wanted, outcome) {
             (Outcome::Done, Outcome::Done) | (Outcome::Refused, Outcome::Refused) => Ok(Passed { evidence, judged: true }),
             (Outcome::Refused, Outcome::Done) => {
-                Err(failed(fail_as, code::NOT_REFUSED, &format!("{name} should have been refused, but was done: {words}")).with(evidence))
+                Err(failed(fail_as, code::NOT_REFUSED, &format!("{name} should have been refused, but was done: {words}"))
+                    .with(evidence))
             }
             (Outcome::Done, Outcome::Refused) => {
                 Err(failed(fail_as, code::REFUSED, &format!("{name} was refused: {words}")).with(evidence))
@@ -453,7 +505,12 @@ impl Executor {
 
     /// Runs a procedure's steps and recognises its outcome.
     async fn outcome(
-        &mut self, spec: &Procedure, silence: Silence, fail_as: Option<&FailAs>, number: &str, deeper: &mut Option<StepId>,
+        &mut self,
+        spec: &Procedure,
+        silence: Silence,
+        fail_as: Option<&FailAs>,
+        number: &str,
+        deeper: &mut Option<StepId>,
     ) -> Result<(Outcome, String, Vec<EvidenceRef>), Ended> {
         let mut refused = None;
         match self.nested(&spec.steps, number, deeper).await {
@@ -465,7 +522,8 @@ impl Executor {
             Err(ended) => return Err(ended),
         }
         let Some(end) = &spec.outcome else {
-            return Ok(refused.map_or((Outcome::Done, String::new(), Vec::new()), |(words, evidence)| (Outcome::Refused, words, evidence)));
+            return Ok(refused
+                .map_or((Outcome::Done, String::new(), Vec::new()), |(words, evidence)| (Outcome::Refused, words, evidence)));
         };
         let found = match refused {
             Some((words, evidence)) => (Outcome::Refused, words, evidence),
@@ -484,7 +542,10 @@ impl Executor {
     }
 
     async fn recognise(
-        &mut self, end: &OutcomeSpec, silence: Silence, fail_as: Option<&FailAs>,
+        &mut self,
+        end: &OutcomeSpec,
+        silence: Silence,
+        fail_as: Option<&FailAs>,
     ) -> Result<(Outcome, String, Vec<EvidenceRef>), Ended> {
         let patterns = self.patterns(&end.done, end.refused.as_ref())?;
         let allowed = values::span(&end.within, &self.shared.device)?;
@@ -545,7 +606,10 @@ impl Executor {
                 Ok(Seen::Nothing { text, evidence, silent })
             }
             Expectation::Gap { missing } => {
-                let text = format!("{channel}: bytes {} to {} are no longer in memory, so the pattern cannot be looked for", missing.start, missing.end);
+                let text = format!(
+                    "{channel}: bytes {} to {} are no longer in memory, so the pattern cannot be looked for",
+                    missing.start, missing.end
+                );
                 Err(Ended::judged(Verdict::Inconclusive, code::UNEXPECTED, text))
             }
             Expectation::Lost { why } => Err(Ended::fault(format!("channel {channel} was lost: {why}"))),
@@ -602,7 +666,14 @@ impl Executor {
         Passed::default()
     }
 
-    fn matched(&mut self, id: &StepId, channel: &str, pattern: &str, captures: &BTreeMap<String, String>, evidence: &EvidenceRef) {
+    fn matched(
+        &mut self,
+        id: &StepId,
+        channel: &str,
+        pattern: &str,
+        captures: &BTreeMap<String, String>,
+        evidence: &EvidenceRef,
+    ) {
         for (name, value) in captures {
             self.values.set(name, value);
         }

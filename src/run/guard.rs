@@ -163,7 +163,9 @@ impl Guard {
 /// # Errors
 /// Standard output cannot be written.
 pub fn watch(
-    input: impl std::io::BufRead, mut output: impl std::io::Write, registry: impl FnOnce(&Watch) -> Registry,
+    input: impl std::io::BufRead,
+    mut output: impl std::io::Write,
+    registry: impl FnOnce(&Watch) -> Registry,
 ) -> std::io::Result<bool> {
     let mut task: Option<Watch> = None;
     let mut touched: Vec<String> = Vec::new();
@@ -202,7 +204,8 @@ async fn reach_safe_state(task: &Watch, touched: &[String], registry: &Registry)
             tracing::error!(%error, "the guard's record cannot be written");
         }
     };
-    let list = if touched.is_empty() { "no channel had been touched".to_owned() } else { format!("touched: {}", touched.join(", ")) };
+    let list =
+        if touched.is_empty() { "no channel had been touched".to_owned() } else { format!("touched: {}", touched.join(", ")) };
     record(Fact::BenchFault { channel: None, what: format!("the controller disappeared; {list}") });
     record(Fact::SafeStateStarted);
     let mut ok = true;
@@ -226,7 +229,8 @@ async fn reach_safe_state(task: &Watch, touched: &[String], registry: &Registry)
 
 async fn open(action: &WatchAction, registry: &Registry, timeout: Duration) -> Result<Opened, LinkError> {
     let operation = || format!("open channel {} from the guard", ChannelName::new(&action.channel));
-    let driver = registry.get(&action.driver).ok_or_else(|| LinkError::new(operation(), format!("no driver `{}`", action.driver)))?;
+    let driver =
+        registry.get(&action.driver).ok_or_else(|| LinkError::new(operation(), format!("no driver `{}`", action.driver)))?;
     let parameters = Parameters { values: action.parameters.clone(), base: action.base.clone() };
     match tokio::time::timeout(timeout, driver.open(&parameters)).await {
         Ok(result) => result,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     event::Digest,
-    plan::model::{AlteredImage, Alteration, Truncation},
+    plan::model::{Alteration, AlteredImage, Truncation},
     rig::model::Device,
 };
 
@@ -55,8 +55,10 @@ impl Images {
             by_name.insert(role.clone(), ready);
         }
         for spec in altered {
-            let source = device.images.get(&spec.from).ok_or_else(|| format!("image `{}`: no image `{}`", spec.name, spec.from))?;
-            let bytes = alter(&source.bytes, &spec.alteration, &device.layout).map_err(|why| format!("image `{}`: {why}", spec.name))?;
+            let source =
+                device.images.get(&spec.from).ok_or_else(|| format!("image `{}`: no image `{}`", spec.name, spec.from))?;
+            let bytes =
+                alter(&source.bytes, &spec.alteration, &device.layout).map_err(|why| format!("image `{}`: {why}", spec.name))?;
             let difference = difference(&spec.from, &source.bytes, &bytes)
                 .ok_or_else(|| format!("image `{}`: the alteration changes nothing", spec.name))?;
             let ready = ReadyImage { bytes: Arc::new(bytes), version: None, address: None, difference: Some(difference) };
@@ -91,7 +93,9 @@ pub fn alter(bytes: &[u8], alteration: &Alteration, layout: &BTreeMap<String, (i
         Alteration::Replace { region, at, bytes: new } => {
             let start = place(bytes.len(), layout, region, *at)?;
             let target = start.checked_add(new.len()).and_then(|end| out.get_mut(start..end));
-            target.ok_or_else(|| format!("{} bytes at {at} of `{region}` reach past the end of the image", new.len()))?.copy_from_slice(new);
+            target
+                .ok_or_else(|| format!("{} bytes at {at} of `{region}` reach past the end of the image", new.len()))?
+                .copy_from_slice(new);
         }
         Alteration::Truncate(Truncation::Permille(keep)) => {
             out.truncate(usize::try_from(bytes.len() as u128 * u128::from(*keep) / 1000).unwrap_or(usize::MAX));
@@ -139,7 +143,14 @@ mod tests {
     #[test]
     fn a_flip_changes_exactly_one_bit_at_the_declared_place() {
         let old: Vec<u8> = (0..10).collect();
-        let cases = [("header", 0, 0), ("header", -1, 3), ("payload", 0, 4), ("payload", -1, 7), ("signature", 0, 8), ("signature", -1, 9)];
+        let cases = [
+            ("header", 0, 0),
+            ("header", -1, 3),
+            ("payload", 0, 4),
+            ("payload", -1, 7),
+            ("signature", 0, 8),
+            ("signature", -1, 9),
+        ];
         for (region, at, expected) in cases {
             let new = alter(&old, &Alteration::FlipBit { region: region.to_owned(), at, bit: 6 }, &layout()).unwrap();
             let found = difference("x", &old, &new).unwrap();
@@ -151,8 +162,19 @@ mod tests {
     #[test]
     fn a_place_outside_its_region_is_refused() {
         let old = [0_u8; 10];
-        for (region, at) in [("header", 4), ("header", -5), ("payload", 4), ("signature", 2), ("signature", -3), ("nowhere", 0), ("payload", i64::MIN)] {
-            assert!(alter(&old, &Alteration::FlipBit { region: region.to_owned(), at, bit: 0 }, &layout()).is_err(), "{region} {at}");
+        for (region, at) in [
+            ("header", 4),
+            ("header", -5),
+            ("payload", 4),
+            ("signature", 2),
+            ("signature", -3),
+            ("nowhere", 0),
+            ("payload", i64::MIN),
+        ] {
+            assert!(
+                alter(&old, &Alteration::FlipBit { region: region.to_owned(), at, bit: 0 }, &layout()).is_err(),
+                "{region} {at}"
+            );
         }
         let replace = Alteration::Replace { region: "signature".to_owned(), at: 0, bytes: vec![0; 3] };
         assert!(alter(&old, &replace, &layout()).is_err());

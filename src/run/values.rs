@@ -44,7 +44,13 @@ impl Values {
         self.replace(&template.0, device, images, &regex::escape)
     }
 
-    fn replace(&self, text: &str, device: &Device, images: &Images, quote: &dyn Fn(&str) -> String) -> Result<String, Unresolved> {
+    fn replace(
+        &self,
+        text: &str,
+        device: &Device,
+        images: &Images,
+        quote: &dyn Fn(&str) -> String,
+    ) -> Result<String, Unresolved> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(start) = rest.find("${") {
