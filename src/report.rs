@@ -17,7 +17,7 @@ pub use text::show;
 use crate::{
     event::Verdict,
     journal::{Damage, RunState},
-    view::{RunView, lines::Excerpts},
+    view::{CaseState, RunView, lines::Excerpts},
 };
 
 /// JUnit XML in a run directory.
@@ -66,13 +66,15 @@ impl<'a> Source<'a> {
             problems.push(crate::view::lines::safe_state(view));
         }
         problems.extend(view.faults.iter().map(|fault| format!("bench fault: {}", fault.what)));
-        // An error that none of the above explains is explained by the run's own reason.
-        if let Some(reason) = view.finish.as_ref().and_then(|finish| finish.reason.as_ref())
-            && problems.is_empty()
-            && view.counts().error == 0
-            && self.verdict() == Verdict::Error
-        {
-            problems.push(reason.to_string());
+        // Whatever made the verdict worse than that of every case (cancelled, no case run, journal) must show somewhere.
+        let cases = view.plan_cases().fold(Verdict::None, |worst, case| match &case.state {
+            CaseState::Finished { verdict, .. } => worst.and(*verdict),
+            _ => worst,
+        });
+        let verdict = self.verdict();
+        if problems.is_empty() && verdict != Verdict::Pass && verdict >= cases && (verdict > cases || verdict == Verdict::None) {
+            let reason = view.finish.as_ref().and_then(|finish| finish.reason.as_ref());
+            problems.push(reason.map_or_else(|| format!("the verdict of the run is {verdict}"), ToString::to_string));
         }
         problems
     }

@@ -100,6 +100,16 @@ fn nothing_bad_looks_green() {
         let xml = junit(&source(&view)).unwrap();
         assert!(xml.contains("<failure") || xml.contains("<error"), "{worst}: {xml}");
     }
+    // Cancelled: what ran has passed, the rest was skipped, and still nobody may take it for a pass.
+    let cancelled = changed(|fact| {
+        if let Fact::RunFinished { verdict, reason, .. } = fact {
+            *verdict = Verdict::Inconclusive;
+            *reason = Some(fixture::reason("CANCELLED", "stopped by SIGINT"));
+        }
+    });
+    assert!(!green(&source(&cancelled)));
+    let no_cases = RunView::of(&[fixture::passing()[0].clone()]);
+    assert!(!green(&source(&no_cases)));
     let engine_error = changed(|fact| {
         if let Fact::RunFinished { verdict, reason, .. } = fact {
             *verdict = Verdict::Error;

@@ -84,12 +84,12 @@ fn write_case(out: &mut String, case: &CaseView, source: &Source<'_>, paint: Pai
         writeln!(out, "{indent}TS 103 701: {}", line(&case.assesses.join(", "), WIDE))?;
     }
     for step in &case.steps {
-        write_step(out, step, source, paint)?;
+        write_step(out, case, step, source, paint)?;
     }
     Ok(())
 }
 
-fn write_step(out: &mut String, step: &StepView, source: &Source<'_>, paint: Paint) -> std::fmt::Result {
+fn write_step(out: &mut String, case: &CaseView, step: &StepView, source: &Source<'_>, paint: Paint) -> std::fmt::Result {
     let word = step.verdict.map_or_else(|| format!("{:<6}", "BEGUN"), |verdict| paint.verdict(verdict));
     let took = step.ended.map_or_else(String::new, |ended| format!("  {}", seconds(ended.since(step.started))));
     writeln!(out, "        {word}  {}  {}{took}", line(step.number(), 20), line(&step.text, WIDE))?;
@@ -97,7 +97,9 @@ fn write_step(out: &mut String, step: &StepView, source: &Source<'_>, paint: Pai
     for attempt in &step.attempts {
         writeln!(out, "{indent}attempt {} of {}: {}", attempt.attempt, attempt.of, line(&attempt.reason.to_string(), WIDE))?;
     }
-    if let Some(reason) = &step.reason {
+    // Usually it is the case's reason, which stands a few lines above.
+    let told = |reason| matches!(&case.state, CaseState::Finished { reason: Some(of_case), .. } if of_case == reason);
+    if let Some(reason) = step.reason.as_ref().filter(|reason| !told(*reason)) {
         writeln!(out, "{indent}{}", line(&reason.to_string(), WIDE))?;
     }
     for place in step.evidence.iter().take(MOST) {

@@ -109,7 +109,7 @@ pub fn case(case: &CaseView, width: usize, columns: usize, paint: Paint, evidenc
         }
     };
     // Two blanks, six for the verdict, two, the name, two, ten for the time, three.
-    let rest = columns.saturating_sub(25 + width).max(20);
+    let rest = columns.saturating_sub(25 + width).max(10);
     format!("  {}  {name}{pad}  {took:>10}   {}", paint.state(&case.state), sanitise::line(&what, rest)).trim_end().to_owned()
 }
 
