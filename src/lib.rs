@@ -3,6 +3,7 @@
 //! See `docs/architecture.md` for the map of the modules and the rule of who may import whom.
 
 pub mod channel;
+pub mod cli;
 pub mod console;
 pub mod diagnostic;
 pub mod document;

@@ -397,6 +397,7 @@ impl Bench {
             leases: directory.path().join("leases"),
             guard: None,
             cuts: CutOptions::default(),
+            hold: None,
         };
         let (requests, served) = mpsc::channel(4);
         if let Some((after, level)) = self.stop {

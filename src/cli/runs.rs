@@ -91,7 +91,7 @@ pub(super) fn show(arguments: &arguments::Show) -> Exit {
         }
         Ok(wrong) => {
             for mismatch in wrong {
-                complain(&sanitise::line(&mismatch.to_string(), 400));
+                complain(&sanitise::line(&format!("{}: {}", mismatch.file, mismatch.what), 400));
             }
             Exit::InvalidInput
         }

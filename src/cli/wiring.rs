@@ -21,7 +21,7 @@ use crate::{
     rig::{DriverCatalogue, model::Rig},
     run::registry::Registry,
     virtual_dut::{
-        MachineConfig, VerifyMemo,
+        Machine, MachineConfig, VerifyMemo,
         bench::{BenchConfig, Recorder, Recording, VirtualBench, latch_read, latch_write},
         cuts,
     },
@@ -32,7 +32,12 @@ const LATCH: &str = "latch";
 
 /// All drivers, for checks: nothing is opened.
 pub(super) fn catalogue() -> DriverCatalogue {
-    DriverCatalogue::of(registry(None, "").iter().map(AsRef::as_ref))
+    let drivers = registry(None, "");
+    let mut catalogue = DriverCatalogue::default();
+    for driver in drivers.iter() {
+        catalogue.add(driver.name(), driver.kind(), driver.parameters());
+    }
+    catalogue
 }
 
 /// Drivers of the guard: the virtual device is gone with its controller, its relay is not.
@@ -54,9 +59,10 @@ pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>) -> Result<
     let mut config = BenchConfig::new(format!("{}-{}", rig.name, std::process::id()));
     config.options.latch = Some(latch);
     config.machine = MachineConfig { seed: seed.unwrap_or(device.seed), ..MachineConfig::default() };
-    config.memo = device.verify_entry.map(|entry| (entry, Arc::new(VerifyMemo::new())));
+    let verify_entry = device.verify_entry;
+    config.memo = verify_entry.map(|entry| (entry, Arc::new(VerifyMemo::new())));
     let bench = VirtualBench::start(config)?;
-    bench.set_cut_lab(Arc::new(Laboratory { recorder: bench.recorder(), recording: Mutex::new(None) }));
+    bench.set_cut_lab(Arc::new(Laboratory { recorder: bench.recorder(), verify_entry, recording: Mutex::new(None) }));
     Ok((registry(Some(&bench), &identity), Some(bench)))
 }
 
@@ -184,11 +190,12 @@ impl ButtonLink for Nobody {
 /// Power cuts on copies of the virtual device.
 struct Laboratory {
     recorder: Recorder,
-    recording: Mutex<Option<Arc<Recording<crate::virtual_dut::Machine>>>>,
+    verify_entry: Option<u32>,
+    recording: Mutex<Option<Arc<Recording<Machine>>>>,
 }
 
 impl Laboratory {
-    fn recording(&self) -> Result<Arc<Recording<crate::virtual_dut::Machine>>, LinkError> {
+    fn recording(&self) -> Result<Arc<Recording<Machine>>, LinkError> {
         let recording = self.recording.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         recording.clone().ok_or_else(|| LinkError::new("search power cuts", "nothing was recorded"))
     }
@@ -201,16 +208,16 @@ impl CutLab for Laboratory {
 
     fn end(&self) -> Result<CutBaseline, LinkError> {
         let recording = Arc::new(self.recorder.end()?);
-        let baseline = CutBaseline { operations: cuts::operations(&recording)? };
+        let baseline = CutBaseline { operations: cuts::baseline(&recording)? };
         *self.recording.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(recording);
         Ok(baseline)
     }
 
     fn points(&self, plan: &CutPlan) -> Result<u64, LinkError> {
-        cuts::points(&*self.recording()?, plan)
+        cuts::points(&*self.recording()?, self.verify_entry, plan)
     }
 
     fn search(&self, plan: &CutPlan, on: &mut dyn FnMut(CutProgress) -> bool) -> Result<CutSummary, LinkError> {
-        cuts::search(&*self.recording()?, plan, on)
+        cuts::search(&*self.recording()?, self.verify_entry, plan, on)
     }
 }

@@ -13,7 +13,7 @@ use super::{
     values::{self, Unresolved, Values},
 };
 use crate::{
-    channel::link::{CutLab, CutPlan, CutProgress, CutSelect, CutSummary, Exchange},
+    channel::link::{CutLab, CutPlan, CutProgress, CutSelect, CutSummary, Exchange, LinkError},
     event::{CutOutcome, CutPoint, EvidenceRef, Fact, Reason, StepId, StopLevel, Verdict},
     rig::model::Interruption,
     step::{SendData, Step, StepKind},
@@ -60,16 +60,18 @@ pub async fn search(
         lab.ok_or_else(|| Ended::fault(format!("the supply on {channel} cannot see flash operations; use a virtual rig")))?;
     let plan = cut_plan(shared, old, new, *torn, *second)?;
 
-    lab.begin()?;
+    blocking(&lab, |lab| lab.begin()).await?;
     let mut deeper = None;
     let good = executor.nested(during, number, &mut deeper).await;
-    let baseline = lab.end()?;
+    let baseline = blocking(&lab, |lab| lab.end()).await;
     good?;
+    let baseline = baseline?;
     if baseline.operations == 0 {
         let text = "the uninterrupted operation made no flash operation, so there was nothing to cut";
         return Err(Ended::judged(Verdict::Inconclusive, code::NO_WITNESS, text));
     }
-    let points = lab.points(&plan)?;
+    let counted = plan.clone();
+    let points = blocking(&lab, move |lab| lab.points(&counted)).await?;
     shared.recorder.fact(Fact::CutBaseline { step: id.clone(), operations: baseline.operations, points });
 
     let found = run(shared, lab, plan, id).await?;
@@ -86,6 +88,17 @@ pub async fn search(
         return Err(Ended::cancelled());
     }
     Ok(found.evidence)
+}
+
+/// Calls the laboratory off the executor.
+async fn blocking<T: Send + 'static>(
+    lab: &Arc<dyn CutLab>, call: impl FnOnce(&dyn CutLab) -> Result<T, LinkError> + Send + 'static,
+) -> Result<T, Ended> {
+    let lab = Arc::clone(lab);
+    match tokio::task::spawn_blocking(move || call(&*lab)).await {
+        Ok(result) => Ok(result?),
+        Err(error) => Err(Ended::judged(Verdict::Error, code::BUG, format!("the power-cut search broke off: {error}"))),
+    }
 }
 
 struct Found {

@@ -52,6 +52,8 @@ pub struct Setup {
     pub guard: Option<Vec<String>>,
     /// How power-cut searches are done.
     pub cuts: CutOptions,
+    /// Whatever must live as long as the run: the virtual bench behind the drivers.
+    pub hold: Option<Box<dyn std::any::Any + Send>>,
 }
 
 /// How a run ended.
@@ -122,7 +124,7 @@ impl Tally {
 }
 
 async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
-    let Setup { plan, rig, skipped, registry, clock, header, leases, guard, cuts, journal } = setup;
+    let Setup { plan, rig, skipped, registry, clock, header, leases, guard, cuts, journal, hold } = setup;
     let started = Instant::now();
     let mut tally = Tally::default();
     let holder =
@@ -158,6 +160,7 @@ async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
             drop(held);
         }
     }
+    drop(hold);
     if let Some(why) = recorder.failed() {
         tally.fault(code::JOURNAL, format!("the journal cannot be written: {why}"));
     }

@@ -57,6 +57,17 @@ pub enum LeaseError {
     },
 }
 
+/// Where leases are kept: one place for all users of the machine where that can be written, else in the store.
+#[must_use]
+pub fn directory(store: &Path) -> PathBuf {
+    if let Some(chosen) = std::env::var_os("HILBENCH_LEASES") {
+        return chosen.into();
+    }
+    let shared = Path::new("/run/lock/hilbench");
+    let usable = fs::create_dir_all(shared).is_ok() && nix::unistd::access(shared, nix::unistd::AccessFlags::W_OK).is_ok();
+    if usable { shared.to_owned() } else { store.join("leases") }
+}
+
 /// Takes the lease of `instrument` in `directory`.
 ///
 /// # Errors
