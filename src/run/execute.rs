@@ -532,10 +532,12 @@ impl Executor {
         if let Some(then) = &end.then {
             let patterns = self.patterns(then, None)?;
             let allowed = values::span(&end.within, &self.shared.device)?;
-            // A `done` pattern may itself be the sign of being up; look from the outcome on.
-            if let Seen::Nothing { text, evidence, .. } = self.await_any(&end.channel, &patterns, allowed).await? {
-                let text = format!("the device did not come up again: {text}");
-                return Err(failed(fail_as, code::NOT_READY, &text).with(evidence));
+            match self.await_any(&end.channel, &patterns, allowed).await? {
+                Seen::Match { captures, .. } => captures.into_iter().for_each(|(name, value)| self.values.set(name, value)),
+                Seen::Nothing { text, evidence, .. } => {
+                    let text = format!("the device did not come up again: {text}");
+                    return Err(failed(fail_as, code::NOT_READY, &text).with(evidence));
+                }
             }
         }
         Ok(found)
