@@ -193,7 +193,7 @@ async fn a_prompt_without_a_line_end_is_taken_when_the_line_is_quiet() {
 async fn bytes_that_are_not_text_are_matched_and_shown() {
     let mut bench = bench(1 << 16);
     bench.say(b"\xff\xfe\x1b[2J id=\xc3\x28\x80 ok\n").await;
-    let matcher = Matcher::compile(r"(?-u)id=(?<id>[^ ]+) ok").unwrap();
+    let matcher = Matcher::compile(r"(?-u)id=(?<id>[^ \n]+) ok").unwrap();
     let found = found(bench.console.expect(0, &[&matcher], SECOND).await);
     assert_eq!(found.start, 7);
     assert_eq!(found.captures["id"], "\u{fffd}(\u{fffd}");

@@ -54,9 +54,8 @@ impl Port {
         let Some(path) = self.path.to_str() else {
             return Err(LinkError::new(format!("open serial port {shown}"), "the path is not UTF-8"));
         };
-        let mut port = tokio_serial::new(path, self.baud).open_native_async().map_err(|error| failed(&error))?;
-        port.set_exclusive(true).map_err(|error| failed(&error))?;
-        Ok(port)
+        // Exclusive is TIOCEXCL and a lock on the file: neither another program nor a second channel of this one gets the port.
+        tokio_serial::new(path, self.baud).exclusive(true).open_native_async().map_err(|error| failed(&error))
     }
 }
 
