@@ -3,9 +3,19 @@
 //! See `docs/architecture.md` for the map of the modules and the rule of who may import whom.
 
 pub mod channel;
+pub mod cli;
+pub mod console;
+pub mod diagnostic;
+pub mod document;
 pub mod driver;
 pub mod event;
+pub mod journal;
 pub mod plan;
+pub mod report;
 pub mod rig;
+pub mod run;
+pub mod standard;
 pub mod step;
+pub mod units;
+pub mod view;
 pub mod virtual_dut;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `hilbench` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hilbench::cli::main()
+}

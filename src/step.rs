@@ -1,4 +1,15 @@
 //! The steps that plans and device profiles share.
+//!
+//! The types here are what the engine runs. [`keys`] describes how steps are written, [`build`] makes them from a checked document,
+//! [`check`] finds what a table of keys cannot express: names that nothing defines, patterns that do not compile, channels of the
+//! wrong kind.
+
+pub mod build;
+pub mod check;
+pub mod keys;
+pub mod pattern;
+pub mod template;
+pub mod world;
 
 use std::time::Duration;
 

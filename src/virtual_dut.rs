@@ -4,13 +4,32 @@
 //! nRF51 Series Reference Manual v3.0. The model is deterministic: the same configuration and the same inputs at the same device times give the
 //! same machine, bit for bit, however the time is sliced and whether or not its short cuts (idle skipping, memoised calls) are taken.
 
+mod access;
 pub mod bench;
 mod bus;
+mod core;
+mod cpu;
+pub mod cuts;
 pub mod dap;
+mod debug;
+mod decode;
+mod events;
+mod gpio;
 mod machine;
 mod memo;
+mod noise;
 mod nv;
+mod nvic;
+mod power;
 pub mod probe;
+mod recording;
+mod rng;
+mod rtc;
+mod soc;
+mod systick;
+mod timer;
+mod uart;
+mod wdt;
 
 pub use bus::{BusFault, Size};
 pub use machine::{Machine, MachineConfig, StopReason, TxByte};

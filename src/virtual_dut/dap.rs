@@ -10,8 +10,6 @@
 //! reading the same word twice in a row is polling, which costs a probe a turn-around with its host. Both are fixed numbers
 //! of cycles, so the same session gives the same transfers, however busy the machine is.
 
-mod romtable;
-
 use super::{BusFault, Size};
 
 /// Cycles that one transfer takes: 46 wire bits at 11.5 MHz are 4 µs.
@@ -59,6 +57,8 @@ pub enum Port {
 pub const DPIDR: u32 = 0x0BB1_1477;
 /// IDR of the access port: AHB, designed by ARM.
 pub const AHB_AP_IDR: u32 = 0x0477_0021;
+/// BASE of the access port: Nordic's ROM table at 0xF0000000, which is on the device's debug bus like all memory; present, 32-bit format.
+pub const AHB_AP_BASE: u32 = 0xF000_0003;
 
 mod ctrl {
     pub(super) const STICKY_ERR: u32 = 1 << 5;
@@ -160,7 +160,7 @@ impl Dap {
                 self.line = Line::Deaf;
                 Err(Refusal::Silent)
             }
-            (Port::Dp, 0x4) => Ok(if self.select & 0xF == 0 { self.ctrl_stat() } else { 0 }),
+            (Port::Dp, 0x4) => Ok(if self.debug_port_bank() == 0 { self.ctrl_stat() } else { 0 }),
             _ if self.ctrl_stat & ctrl::STICKY_ERR != 0 => Err(Refusal::Fault),
             (Port::Dp, _) => Ok(self.read_buffer),
             (Port::Ap, _) => {
@@ -194,7 +194,7 @@ impl Dap {
             }
             _ if self.ctrl_stat & ctrl::STICKY_ERR != 0 => return Err(Refusal::Fault),
             (Port::Dp, 0x4) => {
-                if self.select & 0xF == 0 {
+                if self.debug_port_bank() == 0 {
                     self.ctrl_stat = self.ctrl_stat & !ctrl::WRITABLE | value & ctrl::WRITABLE;
                 }
             }
@@ -232,6 +232,10 @@ impl Dap {
         self.ctrl_stat | (self.ctrl_stat & (ctrl::POWER_UP_REQUESTS | 1 << 26)) << 1
     }
 
+    fn debug_port_bank(&self) -> u32 {
+        self.select & 0xF
+    }
+
     fn access_port_register(&self, address: u8) -> Option<u8> {
         (self.select >> 24 == 0).then_some((self.select as u8 & 0xF0) | address)
     }
@@ -252,12 +256,12 @@ impl Dap {
                 }
                 self.last_read = Some(address);
                 let size = self.size();
-                let value = memory_read(target, address, size)? << (8 * (address & 3 & !(size.bytes() - 1)));
+                let value = target.debug_read(address, size)? << (8 * (address & 3 & !(size.bytes() - 1)));
                 self.increment(size);
                 Ok(value)
             }
-            0x10..=0x1C => memory_read(target, self.tar & !0xF | u32::from(register & 0xC), Size::Word),
-            0xF8 => Ok(romtable::BASE),
+            0x10..=0x1C => target.debug_read(self.tar & !0xF | u32::from(register & 0xC), Size::Word),
+            0xF8 => Ok(AHB_AP_BASE),
             0xFC => Ok(AHB_AP_IDR),
             _ => Ok(0),
         }
@@ -308,14 +312,6 @@ impl Dap {
         if self.csw & csw::INCREMENT != 0 {
             self.tar = self.tar & !0x3FF | self.tar.wrapping_add(size.bytes()) & 0x3FF;
         }
-    }
-}
-
-/// Identification pages are the debug system's own; everything else is the device's bus.
-fn memory_read(target: &mut dyn DebugTarget, address: u32, size: Size) -> Result<u32, BusFault> {
-    match romtable::word(address & !3) {
-        Some(word) => Ok(word >> (8 * (address & 3)) & size.mask()),
-        None => target.debug_read(address, size),
     }
 }
 

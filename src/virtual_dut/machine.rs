@@ -1,8 +1,17 @@
 //! The whole device: what the bench switches, feeds and watches.
 
-use std::sync::Arc;
+use std::{hash::Hash as _, sync::Arc};
 
-use super::{BusFault, NvMemory, Size, VerifyMemo};
+use super::{
+    BusFault, NvMemory, Size, VerifyMemo,
+    core::Core,
+    debug::DFSR_HALTED,
+    events::NEVER,
+    memo::Watched,
+    noise::decay,
+    power::ResetReason,
+    soc::{Request, Soc},
+};
 use crate::event::CutPhase;
 
 /// What distinguishes one device of the type from another.
@@ -44,20 +53,50 @@ pub struct TxByte {
     pub byte: u8,
 }
 
+/// From the release of reset to the first instruction. The product specification gives some hundred microseconds; uncertain.
+const START_UP: u64 = 400 * 16;
+
 /// The virtual device. Cloning is a snapshot: flash pages are shared until written, everything else is copied (about 20 KiB).
 #[derive(Debug, Clone)]
 pub struct Machine {
-    config: MachineConfig,
-    now: u64,
+    pub(super) config: MachineConfig,
+    pub(super) now: u64,
     powered: bool,
-    nv: NvMemory,
+    /// When the supply was dropped, and how often it was raised: for what the RAM keeps.
+    off_since: u64,
+    boots: u64,
+    /// In System OFF until a pin wakes it.
+    system_off: bool,
+    pub(super) core: Core,
+    pub(super) soc: Soc,
+    /// Time of the next event of the peripherals.
+    pub(super) horizon: u64,
+    stop_on_uart: bool,
+    pub(super) instructions: u64,
+    pub(super) memo: Option<(u32, Arc<VerifyMemo>)>,
+    pub(super) watched: Option<Watched>,
 }
 
 impl Machine {
     /// A blank device: flash and UICR erased, no supply, device time 0.
     #[must_use]
     pub fn new(config: MachineConfig) -> Self {
-        Self { config, now: 0, powered: false, nv: NvMemory::new() }
+        let soc = Soc::new(&config);
+        Self {
+            config,
+            now: 0,
+            powered: false,
+            off_since: 0,
+            boots: 0,
+            system_off: false,
+            core: Core::default(),
+            soc,
+            horizon: 0,
+            stop_on_uart: false,
+            instructions: 0,
+            memo: None,
+            watched: None,
+        }
     }
 
     /// The configuration it was made with.
@@ -68,12 +107,29 @@ impl Machine {
 
     /// Raises the supply: power-on reset. SRAM holds what its cells kept while off. No effect when powered.
     pub fn power_on(&mut self) {
+        if self.powered {
+            return;
+        }
+        let off = if self.boots == 0 { u64::MAX } else { self.now - self.off_since };
+        decay(&mut *self.soc.ram, self.config.seed, self.boots, off);
+        self.boots += 1;
         self.powered = true;
+        while self.soc.line.take(self.now).is_some() {}
+        self.reset(ResetReason::PowerOn);
     }
 
     /// Drops the supply. A flash operation under way is torn by the seed. No effect when off.
     pub fn power_off(&mut self) {
+        if !self.powered {
+            return;
+        }
+        self.soc.lose_power(self.now);
+        self.soc.gpio.reset();
         self.powered = false;
+        self.system_off = false;
+        self.off_since = self.now;
+        self.watched = None;
+        self.core = Core::default();
     }
 
     /// Whether the supply is up.
@@ -83,7 +139,11 @@ impl Machine {
     }
 
     /// Pulses nRST: a pin reset. No effect when off.
-    pub fn pin_reset(&mut self) {}
+    pub fn pin_reset(&mut self) {
+        if self.powered {
+            self.reset(ResetReason::Pin);
+        }
+    }
 
     /// Device time in cycles of 16 MHz. Never goes back, and goes on while the device is off.
     #[must_use]
@@ -91,10 +151,122 @@ impl Machine {
         self.now
     }
 
+    fn reset(&mut self, reason: ResetReason) {
+        self.soc.reset(reason);
+        self.watched = None;
+        self.system_off = false;
+        self.core = Core::in_reset(self.now + START_UP);
+        self.horizon = 0;
+    }
+
+    /// Fetches the vectors and begins to execute, or halts before if the debugger asked for it.
+    fn start(&mut self) {
+        let word = |address| self.soc.nv.word(address).unwrap_or(u32::MAX);
+        self.core.start(word(0), word(4));
+        if self.soc.debug.enabled && self.soc.debug.catch_reset {
+            self.soc.debug.halt(super::debug::DFSR_VCATCH);
+        }
+    }
+
     /// Lets device time pass until `cycle`, or until something stops it earlier. Idle and unpowered time is skipped.
     pub fn run_until(&mut self, cycle: u64) -> StopReason {
-        self.now = self.now.max(cycle);
-        StopReason::TimeReached
+        let was_halted = self.soc.debug.halted;
+        let sent = self.soc.line.sent.len();
+        loop {
+            if !self.powered {
+                self.now = self.now.max(cycle);
+                while self.soc.line.take(self.now).is_some() {}
+                return StopReason::TimeReached;
+            }
+            if self.now >= self.horizon || self.soc.touched {
+                self.attend();
+            }
+            match self.soc.request.take() {
+                Some(Request::Cut) => {
+                    self.now = self.now.max(self.soc.busy_until);
+                    self.power_off();
+                    return StopReason::CutReached;
+                }
+                Some(Request::Reset(reason)) => {
+                    self.reset(reason);
+                    continue;
+                }
+                None => {}
+            }
+            if self.stop_on_uart && self.soc.line.sent.len() > sent {
+                return StopReason::UartOutput;
+            }
+            if self.soc.debug.halted && !was_halted {
+                return StopReason::Halted;
+            }
+            if self.now >= cycle {
+                return StopReason::TimeReached;
+            }
+            let until = cycle.min(self.horizon);
+            if self.now < self.soc.busy_until {
+                // The core stands still while the flash is written or erased.
+                self.now = until.min(self.soc.busy_until);
+                self.soc.settle(self.now);
+                continue;
+            }
+            if let Some(start) = self.core.starts_at {
+                self.now = until.min(start).max(self.now);
+                if self.now >= start {
+                    self.core.starts_at = None;
+                    self.start();
+                }
+                continue;
+            }
+            if self.system_off || self.soc.debug.halted || self.core.locked_up {
+                self.idle(until);
+                continue;
+            }
+            if self.now < self.core.busy_until {
+                self.now = until.min(self.core.busy_until);
+                continue;
+            }
+            if !self.take_exception() && self.core.sleeping {
+                if self.core.awake(&self.soc.nvic) {
+                    self.wake();
+                } else {
+                    self.idle(until);
+                }
+                continue;
+            }
+            self.burst(until);
+        }
+    }
+
+    /// Everything that is due happens; the time of the next event is found anew.
+    fn attend(&mut self) {
+        let pending = self.soc.nvic.pending_bits();
+        self.soc.advance(self.now);
+        if self.soc.scr & 0x10 != 0 && self.soc.nvic.pending_bits() & !pending != 0 {
+            self.core.event = true;
+        }
+        if self.soc.power.off_requested {
+            self.soc.power.off_requested = false;
+            self.system_off = !self.soc.debug.interface;
+        }
+        if self.system_off && self.soc.gpio.detect() {
+            self.soc.request = Some(Request::Reset(ResetReason::SystemOff));
+        }
+        self.soc.wdt.set_core_state(self.core.sleeping, self.soc.debug.halted, self.now);
+        self.horizon = self.soc.next();
+        // Whatever is still due now has been looked at; time must pass before it is looked at again.
+        if self.horizon <= self.now {
+            self.horizon = self.now + 1;
+        }
+    }
+
+    fn idle(&mut self, until: u64) {
+        self.now = if until == NEVER { self.now } else { until.max(self.now) };
+    }
+
+    /// The core has entered or left sleep: the watchdog may have been told to pause.
+    pub(super) fn wake(&mut self) {
+        self.core.sleeping = false;
+        self.soc.touched = true;
     }
 
     /// Runs one instruction or, if the core sleeps, is halted or off, lets one cycle pass. For debugger steps use DHCSR instead.
@@ -105,12 +277,12 @@ impl Machine {
     /// Instructions executed since [`Machine::new`], those of memoised calls included.
     #[must_use]
     pub fn instructions(&self) -> u64 {
-        0
+        self.instructions
     }
 
     /// Whether [`Machine::run_until`] returns after each byte that leaves TXD.
     pub fn stop_on_uart(&mut self, stop: bool) {
-        let _ = stop;
+        self.stop_on_uart = stop;
     }
 
     /// Bytes that left TXD since the last call.
@@ -120,87 +292,169 @@ impl Machine {
 
     /// Bytes that left TXD since the last call, with their times.
     pub fn uart_take_timed(&mut self) -> Vec<TxByte> {
-        Vec::new()
+        std::mem::take(&mut self.soc.line.sent)
     }
 
     /// Puts bytes on the device's RXD, one after the other from now, or from the end of those already on the line, at `serial_baud`
     /// (ten bit times each). They are lost if the receiver is not on, and from the seventh unread one on.
     pub fn uart_push(&mut self, bytes: &[u8]) {
-        let _ = bytes;
+        self.soc.line.push(bytes, self.now);
+        self.horizon = self.horizon.min(self.soc.line.next());
     }
 
     /// Device time at which the last byte pushed has fully arrived (not later than now if the line is idle).
     #[must_use]
     pub fn uart_idle_at(&self) -> u64 {
-        self.now
+        self.soc.line.idle_at()
     }
 
     /// Drives GPIO `pin` (0..=31) from outside, or lets go of it.
     pub fn set_pin(&mut self, pin: u8, level: Option<bool>) {
-        let _ = (pin, level);
+        self.soc.gpio.drive(pin, level);
+        self.soc.touched = true;
     }
 
     /// Level at GPIO `pin`: what the device drives if it is an output, otherwise the external or pull level. Low when off and not driven.
     #[must_use]
     pub fn pin(&self, pin: u8) -> bool {
-        let _ = pin;
-        false
+        self.soc.gpio.levels().checked_shr(u32::from(pin)).unwrap_or(0) & 1 == 1
     }
 
     /// Flash and UICR.
     #[must_use]
     pub fn nv(&self) -> &NvMemory {
-        &self.nv
+        &self.soc.nv
     }
 
     /// Writes flash or UICR content as the factory does before the device is soldered: no time, no operation counted, no protection.
+    ///
+    /// # Errors
+    /// The range is not all inside flash or UICR.
     pub fn preload(&mut self, address: u32, bytes: &[u8]) -> Result<(), BusFault> {
-        let _ = bytes;
-        Err(BusFault { address })
+        if self.soc.nv.preload(address, bytes) { Ok(()) } else { Err(BusFault { address }) }
     }
 
     /// Arms one power cut at the flash operation with absolute index `operation` ([`NvCounts::total`](super::NvCounts::total) counts them).
     /// When it comes, [`Machine::run_until`] returns [`StopReason::CutReached`] with the machine off. Replaces an armed one.
     pub fn arm_cut(&mut self, operation: u64, phase: CutPhase) {
-        let _ = (operation, phase);
+        self.soc.cut = Some((operation, phase));
     }
 
     /// Disarms.
-    pub fn disarm_cut(&mut self) {}
+    pub fn disarm_cut(&mut self) {
+        self.soc.cut = None;
+    }
 
     /// Reads as the debugger does through the AHB-AP. Readback protection, when on, makes flash read as zero. Takes no device time.
+    ///
+    /// # Errors
+    /// Nothing answers at that address, or the device is off.
     pub fn debug_read(&mut self, address: u32, size: Size) -> Result<u32, BusFault> {
-        let _ = size;
-        Err(BusFault { address })
+        let fault = BusFault { address };
+        if !self.powered {
+            return Err(fault);
+        }
+        match address {
+            0xE000_ED04 => Ok(self.soc.nvic.icsr(self.soc.present)),
+            0xE000_ED30 => Ok(self.soc.debug.dfsr),
+            0xE000_EDF0 => {
+                let value = self.soc.debug.dhcsr(self.core.sleeping, self.core.locked_up);
+                self.soc.debug.retired = false;
+                self.soc.debug.was_reset = false;
+                Ok(value)
+            }
+            0xE000_EDF8 => Ok(self.soc.debug.dcrdr),
+            0xE000_EDFC => Ok(self.soc.debug.demcr()),
+            _ => self.soc.inspect(address, size, self.now).ok_or(fault),
+        }
     }
 
     /// Writes as the debugger does through the AHB-AP. Takes no device time except for the flash operations it starts.
+    ///
+    /// # Errors
+    /// Nothing answers at that address, the memory refuses the write, or the device is off.
     pub fn debug_write(&mut self, address: u32, size: Size, value: u32) -> Result<(), BusFault> {
-        let _ = (size, value);
-        Err(BusFault { address })
+        let fault = BusFault { address };
+        if !self.powered {
+            return Err(fault);
+        }
+        match address {
+            0xE000_ED30 => self.soc.debug.dfsr &= !value,
+            0xE000_EDF0 => {
+                let was_halted = self.soc.debug.halted;
+                self.soc.debug.write_dhcsr(value);
+                self.soc.debug.interface |= self.soc.debug.enabled;
+                let debug = &mut self.soc.debug;
+                if debug.enabled && debug.halt_requested && !debug.halted && self.core.starts_at.is_none() {
+                    debug.halt(DFSR_HALTED);
+                    // What was asleep is awake when the core goes on.
+                    self.core.sleeping = false;
+                } else if was_halted && !debug.halted {
+                    self.core.skip_breakpoint = true;
+                }
+                self.soc.touched = true;
+            }
+            0xE000_EDF4 => {
+                if self.soc.debug.halted {
+                    if value >> 16 & 1 == 1 {
+                        self.core.set_debug_register(value & 0x1F, self.soc.debug.dcrdr);
+                        self.soc.present = self.core.ipsr;
+                    } else {
+                        self.soc.debug.dcrdr = self.core.debug_register(value & 0x1F);
+                    }
+                }
+            }
+            0xE000_EDF8 => self.soc.debug.dcrdr = value,
+            0xE000_EDFC => self.soc.debug.write_demcr(value),
+            0xE000_1000..=0xE000_1FFF => {}
+            0xE000_2000..=0xE000_2FFF => self.soc.debug.write_breakpoints(address & 0xFFF, value),
+            _ => {
+                self.soc.write(address, size, value & size.mask(), self.now, true).ok_or(fault)?;
+                self.soc.touched = true;
+                if let Some(Request::Reset(reason)) = self.soc.request {
+                    self.reset(reason);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether the core is in debug state.
     #[must_use]
     pub fn is_halted(&self) -> bool {
-        false
+        self.soc.debug.halted
     }
 
     /// Whether the core is locked up.
     #[must_use]
     pub fn is_locked_up(&self) -> bool {
-        false
+        self.core.locked_up
     }
 
-    /// Answers calls that arrive at code address `entry` from `memo` where the same call was executed before. The machine is then
-    /// exactly, RAM, registers and time included, as if the call had been executed.
+    /// Answers calls that arrive at code address `entry` from `memo` where the same call was executed before. RAM, registers and time are then
+    /// as if the call had been executed; while it would have run, the core counts as busy and RAM already holds what the call leaves.
     pub fn memoise_verify(&mut self, entry: u32, memo: Arc<VerifyMemo>) {
-        let _ = (entry, memo);
+        self.memo = Some((entry & !1, memo));
     }
 
     /// Digest of the complete state except configuration and memo: equal for machines that will behave equally.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        [0; 32]
+        let mut hasher = Feed(blake3::Hasher::new());
+        (self.now, self.powered, self.off_since, self.boots, self.system_off, &self.core, self.instructions).hash(&mut hasher);
+        self.soc.feed(&mut hasher);
+        *hasher.0.finalize().as_bytes()
+    }
+}
+
+/// A cryptographic digest behind the standard library's hashing.
+struct Feed(blake3::Hasher);
+
+impl std::hash::Hasher for Feed {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    fn finish(&self) -> u64 {
+        0
     }
 }

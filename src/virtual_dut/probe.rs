@@ -79,3 +79,6 @@ impl Socket {
         Traffic { transfers: self.transfers, digest: *self.transcript.finalize().as_bytes() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,8 @@ use probe_rs::{
         sequences::ArmDebugSequence,
     },
     probe::{
-        DebugProbe, DebugProbeError, DebugProbeInfo, DebugProbeSelector, ProbeCreationError, ProbeFactory, WireProtocol, list::ProbeListItem,
+        DebugProbe, DebugProbeError, DebugProbeInfo, DebugProbeSelector, ProbeCreationError, ProbeFactory, WireProtocol,
+        list::ProbeListItem,
     },
 };
 
@@ -45,7 +46,10 @@ impl ProbeFactory for Factory {
                 [only] => only.clone(),
                 [] => return Err(not_found()),
                 several => {
-                    return Err(DebugProbeError::Other(format!("the selector fits several virtual probes: {}", several.join(", "))));
+                    return Err(DebugProbeError::Other(format!(
+                        "the selector fits several virtual probes: {}",
+                        several.join(", ")
+                    )));
                 }
             },
         };

@@ -1,0 +1,53 @@
+/* The application: start-up and the main loop. */
+#include "main.h"
+
+#include "board.h"
+#include "button.h"
+#include "console.h"
+#include "layout.h"
+#include "lock.h"
+#include "store.h"
+#include "text.h"
+#include "uart.h"
+#include "users.h"
+
+_Noreturn void factory_reset(void)
+{
+    lock_set(false);
+    store_erase();
+    put_line("factory reset done");
+    uart_flush();
+    system_reset();
+}
+
+_Noreturn void application(void)
+{
+    uart_start();
+    tick_start();
+    irq_enable();
+    lock_start();
+    button_start();
+    store_load();
+    users_start();
+#ifdef APP_HANG
+    for (volatile bool hung = true; hung;) { /* never feeds the watchdog */
+        wait_for_interrupt();
+    }
+#endif
+    console_ready();
+    for (;;) {
+        uint32_t now = tick_now();
+        int byte;
+        wdt_feed();
+        lock_poll();
+        console_poll();
+        if (button_held()) {
+            factory_reset();
+        }
+        while ((byte = uart_get()) >= 0) {
+            wdt_feed();
+            console_byte((uint8_t)byte);
+        }
+        uart_wait(now);
+    }
+}

@@ -1,0 +1,8 @@
+#ifndef MAIN_H
+#define MAIN_H
+
+_Noreturn void application(void);
+/* Erases users and settings, says so, and resets. Does not touch firmware, boot state or counter. */
+_Noreturn void factory_reset(void);
+
+#endif

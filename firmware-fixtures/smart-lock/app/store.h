@@ -1,0 +1,35 @@
+/* Settings and users: a copy in RAM, and a log of checked records over two flash pages. */
+#ifndef STORE_H
+#define STORE_H
+
+#include <stdint.h>
+
+#define NAME_SIZE 16u /* with the closing zero */
+#define USERS 6u
+#define HASH_SIZE 32u
+
+struct user {
+    char name[NAME_SIZE]; /* empty: free */
+    uint8_t hash[HASH_SIZE];
+};
+
+struct store {
+    char name[NAME_SIZE];
+    uint32_t volume;   /* 0 to 10 */
+    uint32_t autolock; /* seconds, 0: never */
+    uint32_t failures; /* denied logins in a row */
+    struct user users[USERS];
+};
+
+enum item { ITEM_NAME = 1, ITEM_VOLUME, ITEM_AUTOLOCK, ITEM_FAILURES, ITEM_USER };
+
+extern struct store store;
+
+/* Fills `store` from flash; writes the factory defaults when there is nothing. */
+void store_load(void);
+/* Makes one item of `store` permanent (ITEM_USER + n for user n). A cut leaves the value before or after. */
+void store_save(uint32_t item);
+/* Back to the factory defaults; nothing of the former contents stays in flash. */
+void store_erase(void);
+
+#endif

@@ -1,0 +1,6 @@
+#ifndef MAIN_H
+#define MAIN_H
+
+_Noreturn void boot(void);
+
+#endif

@@ -1,0 +1,151 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::event::CutPoint;
+
+/// Hardware-in-the-loop test bench controller for consumer IoT security.
+///
+/// Exit codes: 0 pass, 1 the device failed, 2 invalid input (nothing touched), 3 inconclusive or stopped, 4 bench error,
+/// 5 safe state not confirmed, 70 defect of hilbench, 130 left at once.
+#[derive(Debug, Parser)]
+#[command(name = "hilbench", version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// Developer log on standard error, as a filter: `debug`, `hilbench=trace`.
+    #[arg(long, global = true, env = "HILBENCH_LOG", value_name = "FILTER", hide_env = false)]
+    pub log: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a test plan on a rig.
+    Run(Run),
+    /// Check rigs, device profiles and plans without touching anything.
+    Check(Check),
+    /// List recorded runs, newest first.
+    Runs(Runs),
+    /// Show a recorded run: verdicts, reasons, evidence.
+    Show(Show),
+    /// Print or write the JSON schemas of the file formats, for editors.
+    Schema(Schema),
+    /// The process that reaches the safe state when a controller disappears. Started by `run`.
+    #[command(hide = true)]
+    Guard,
+}
+
+/// Where runs are kept.
+#[derive(Debug, Clone, Args)]
+pub struct Store {
+    /// Directory that holds the recorded runs.
+    #[arg(long, env = "HILBENCH_STORE", value_name = "DIR", default_value = ".hilbench")]
+    pub store: PathBuf,
+}
+
+/// `hilbench run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Test plan.
+    pub plan: PathBuf,
+    /// Rig to run it on.
+    #[arg(long, value_name = "FILE")]
+    pub rig: PathBuf,
+    /// Only this case; may be given several times.
+    #[arg(long, value_name = "ID")]
+    pub case: Vec<String>,
+    /// In power-cut searches, only this cut: `117:before`, `117:torn:3`, `117:after`, `117:torn:3+40`.
+    #[arg(long, value_name = "POINT")]
+    pub cut: Option<CutPoint>,
+    /// Seed of everything random; overrides the rig's.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads of a power-cut search; 0 for one per core.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// Execute every signature check in a power-cut search instead of remembering those already seen.
+    #[arg(long)]
+    pub execute_checks: bool,
+    /// How progress is printed.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
+    pub message_format: MessageFormat,
+    /// Where to record the run.
+    #[command(flatten)]
+    pub store: Store,
+}
+
+/// How progress is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MessageFormat {
+    /// For people.
+    Human,
+    /// One event per line, as in the journal.
+    Json,
+}
+
+/// `hilbench check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Rigs, device profiles and plans.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Also check that the given plans can run on this rig.
+    #[arg(long, value_name = "FILE")]
+    pub rig: Option<PathBuf>,
+    /// How problems are printed.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
+    pub message_format: MessageFormat,
+}
+
+/// `hilbench runs`.
+#[derive(Debug, Args)]
+pub struct Runs {
+    /// At most this many.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub most: usize,
+    /// Where the runs are.
+    #[command(flatten)]
+    pub store: Store,
+}
+
+/// `hilbench show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The run: its id, the beginning of it, or `latest`.
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// What to print.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ShowFormat::Text)]
+    pub format: ShowFormat,
+    /// Check the digests of all evidence.
+    #[arg(long)]
+    pub verify: bool,
+    /// Where the runs are.
+    #[command(flatten)]
+    pub store: Store,
+}
+
+/// What `show` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShowFormat {
+    /// For people.
+    Text,
+    /// JSON summary.
+    Json,
+    /// JUnit XML.
+    Junit,
+    /// The events, one per line.
+    Events,
+}
+
+/// `hilbench schema`.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Write one file per format into this directory instead of printing.
+    #[arg(long, value_name = "DIR")]
+    pub write: Option<PathBuf>,
+}

@@ -1,0 +1,80 @@
+//! `hilbench check`.
+
+use std::path::Path;
+
+use super::{Exit, arguments, arguments::MessageFormat, complain, out, wiring};
+use crate::{
+    diagnostic::Report,
+    plan::{bind, load_plan},
+    rig::{load_device, load_rig},
+};
+
+pub(super) fn check(arguments: &arguments::Check) -> Exit {
+    let catalogue = wiring::catalogue();
+    let mut failed = 0_usize;
+    let mut tell = |path: &Path, report: Result<Report, Report>| {
+        let (report, ok) = match report {
+            Ok(report) => (report, true),
+            Err(report) => (report, false),
+        };
+        failed += usize::from(!ok);
+        print(&report, arguments.message_format);
+        if ok && arguments.message_format == MessageFormat::Human {
+            out(&format!("ok  {}\n", path.display()));
+        }
+    };
+    let rig = arguments.rig.as_ref().map(|path| (path, load_rig(path, &catalogue)));
+    if let Some((path, loaded)) = &rig {
+        tell(path, loaded.as_ref().map(|rig| rig.report.clone()).map_err(Clone::clone));
+    }
+    for path in &arguments.files {
+        let report = match kind(path) {
+            Kind::Rig => load_rig(path, &catalogue).map(|rig| rig.report),
+            Kind::Device => load_device(path).map(|device| device.report),
+            Kind::Plan => load_plan(path).and_then(|plan| match &rig {
+                Some((_, Ok(rig))) => bind(&plan, rig).map(|bound| bound.report),
+                _ => Ok(plan.report),
+            }),
+        };
+        tell(path, report);
+    }
+    if failed == 0 { Exit::Pass } else { Exit::InvalidInput }
+}
+
+/// Prints diagnostics where they belong: people read them on standard error, tools on standard output.
+pub(super) fn print(report: &Report, format: MessageFormat) {
+    if report.is_empty() {
+        return;
+    }
+    match format {
+        MessageFormat::Human => {
+            let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            complain(report.human(colour).trim_end());
+        }
+        MessageFormat::Json => out(&report.json_lines()),
+    }
+}
+
+enum Kind {
+    Rig,
+    Device,
+    Plan,
+}
+
+/// Which format a file claims to be, by its `schema:` line. Whatever else it is, the plan's reader says what is wrong with it.
+fn kind(path: &Path) -> Kind {
+    use std::io::Read as _;
+    let mut start = Vec::new();
+    if let Ok(file) = std::fs::File::open(path) {
+        // Enough for a long comment above the first key; what cannot be read is told by the reader proper.
+        let _ = file.take(64 * 1024).read_to_end(&mut start);
+    }
+    let text = String::from_utf8_lossy(&start);
+    let schema = text.lines().find_map(|line| line.strip_prefix("schema:")).unwrap_or_default();
+    let schema = schema.trim().trim_matches(['"', '\'']);
+    match schema.split('/').next() {
+        Some("rig") => Kind::Rig,
+        Some("device") => Kind::Device,
+        _ => Kind::Plan,
+    }
+}

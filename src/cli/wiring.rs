@@ -1,0 +1,223 @@
+//! Which drivers exist, and how the virtual bench's channels reach the real ones.
+//!
+//! The virtual bench has four channels. Its console is a pseudo-terminal behind the `serial` driver and its probe is one of probe-rs'
+//! probes behind the `probe-rs` driver: only what a rig writes differs. Supply and button have no driver of their own to go through.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use crate::{
+    channel::{
+        clock::BoxFuture,
+        link::{
+            ButtonLink, ChannelKind, CutBaseline, CutLab, CutPlan, CutProgress, CutSummary, Driver, LinkError, Opened, Parameters,
+            Proof, SupplyLink,
+        },
+    },
+    driver::{probe::ProbeRs, serial::Serial},
+    event::Witness,
+    rig::{DriverCatalogue, model::Rig},
+    run::registry::Registry,
+    virtual_dut::{
+        Machine, MachineConfig, VerifyMemo,
+        bench::{BenchConfig, Recorder, Recording, VirtualBench, latch_read, latch_write},
+        cuts,
+    },
+};
+
+/// Parameter that the wiring adds to the virtual supply, so that the guard finds the relay's state file.
+const LATCH: &str = "latch";
+
+/// All drivers, for checks: nothing is opened.
+pub(super) fn catalogue() -> DriverCatalogue {
+    let drivers = registry(None, "");
+    let mut catalogue = DriverCatalogue::default();
+    for driver in drivers.iter() {
+        catalogue.add(driver.name(), driver.kind(), driver.parameters());
+    }
+    catalogue
+}
+
+/// Drivers of the guard: the virtual device is gone with its controller, its relay is not.
+pub(super) fn guard_registry() -> Registry {
+    registry(None, "")
+}
+
+/// Drivers of a run. For a virtual rig this starts the virtual bench; its clock is then the clock of the run.
+pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>) -> Result<(Registry, Option<Arc<VirtualBench>>), LinkError> {
+    let Some(device) = &rig.virtual_device else { return Ok((registry(None, ""), None)) };
+    let identity = format!("{} in {}", rig.name, store.display());
+    let latch = store.join("state").join(format!("{}.supply", rig.name.replace(['/', '\\', '.'], "-")));
+    let failed = |error: std::io::Error| LinkError::new(format!("prepare {}", latch.display()), error.to_string());
+    std::fs::create_dir_all(store.join("state")).map_err(failed)?;
+    for spec in rig.channels.values_mut().filter(|spec| spec.driver == "virtual-power") {
+        spec.parameters.values.insert(LATCH.to_owned(), latch.display().to_string());
+    }
+    // The name is also the probe's serial number: unique among the benches of this machine.
+    let mut config = BenchConfig::new(format!("{}-{}", rig.name, std::process::id()));
+    config.options.latch = Some(latch);
+    config.machine = MachineConfig { seed: seed.unwrap_or(device.seed), ..MachineConfig::default() };
+    let verify_entry = device.verify_entry;
+    config.memo = verify_entry.map(|entry| (entry, Arc::new(VerifyMemo::new())));
+    let bench = VirtualBench::start(config)?;
+    bench.set_cut_lab(Arc::new(Laboratory { recorder: bench.recorder(), verify_entry, recording: Mutex::new(None) }));
+    Ok((registry(Some(&bench), &identity), Some(bench)))
+}
+
+fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
+    let virtual_driver = |kind| VirtualDriver { kind, bench: bench.cloned(), identity: identity.to_owned() };
+    Registry::new()
+        .with(Arc::new(Serial))
+        .with(Arc::new(ProbeRs))
+        .with(Arc::new(virtual_driver(ChannelKind::Supply)))
+        .with(Arc::new(virtual_driver(ChannelKind::Console)))
+        .with(Arc::new(virtual_driver(ChannelKind::Button)))
+        .with(Arc::new(virtual_driver(ChannelKind::Probe)))
+}
+
+/// One channel of the virtual bench as a driver.
+struct VirtualDriver {
+    kind: ChannelKind,
+    bench: Option<Arc<VirtualBench>>,
+    identity: String,
+}
+
+impl VirtualDriver {
+    fn bench(&self) -> Result<&Arc<VirtualBench>, LinkError> {
+        let what = "there is no virtual device in this process; the rig file needs a `virtual` section";
+        self.bench.as_ref().ok_or_else(|| LinkError::new(format!("open {}", self.name()), what))
+    }
+}
+
+impl Driver for VirtualDriver {
+    fn name(&self) -> &'static str {
+        match self.kind {
+            ChannelKind::Supply => "virtual-power",
+            ChannelKind::Console => "virtual-serial",
+            ChannelKind::Button => "virtual-button",
+            ChannelKind::Probe => "virtual-probe",
+        }
+    }
+
+    fn kind(&self) -> ChannelKind {
+        self.kind
+    }
+
+    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
+        match self.kind {
+            ChannelKind::Supply => &[],
+            ChannelKind::Console => &[("baud", false, "bits per second, such as 115200")],
+            ChannelKind::Button => &[("pin", true, "GPIO the button pulls to ground, 0 to 31")],
+            ChannelKind::Probe => &[("chip", true, "the chip by its probe-rs name, such as nRF51822_xxAA")],
+        }
+    }
+
+    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
+        Ok(format!("virtual device {}", self.identity))
+    }
+
+    fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
+        Box::pin(async move {
+            match self.kind {
+                ChannelKind::Supply => match (&self.bench, parameters.values.get(LATCH)) {
+                    (Some(bench), _) => Ok(Opened::Supply(bench.supply())),
+                    (None, Some(latch)) => Ok(Opened::Supply(Box::new(Relay(latch.into())))),
+                    (None, None) => Err(LinkError::new("open virtual-power", "neither a device nor a relay is there")),
+                },
+                ChannelKind::Button => match &self.bench {
+                    Some(bench) => {
+                        let pin = parameters.values.get("pin").and_then(|pin| pin.parse().ok());
+                        let pin = pin.ok_or_else(|| LinkError::new("open virtual-button", "`pin` is a number from 0 to 31"))?;
+                        Ok(Opened::Button(bench.button(pin)?))
+                    }
+                    None => Ok(Opened::Button(Box::new(Nobody))),
+                },
+                ChannelKind::Console => {
+                    let mut port = parameters.clone();
+                    port.values.insert("path".to_owned(), self.bench()?.console_path().display().to_string());
+                    Serial.open(&port).await
+                }
+                ChannelKind::Probe => {
+                    let mut probe = parameters.clone();
+                    probe.values.insert("probe".to_owned(), self.bench()?.probe_selector());
+                    ProbeRs.open(&probe).await
+                }
+            }
+        })
+    }
+}
+
+/// The relay of a virtual supply without its device: what the guard drives.
+struct Relay(PathBuf);
+
+impl Relay {
+    fn failed(&self, operation: &str, error: &std::io::Error) -> LinkError {
+        LinkError::new(format!("{operation} relay {}", self.0.display()), error.to_string())
+    }
+}
+
+impl SupplyLink for Relay {
+    fn set(&mut self, up: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        Box::pin(async move {
+            latch_write(&self.0, up).map_err(|error| self.failed("switch", &error))?;
+            let found = latch_read(&self.0).map_err(|error| self.failed("read back", &error))?;
+            let what = format!("relay reads back {}", if found { "up" } else { "down" });
+            Ok(if found == up { Proof::Seen(Witness { what, evidence: None }) } else { Proof::None(what) })
+        })
+    }
+
+    fn is_up(&mut self) -> BoxFuture<'_, Result<Option<bool>, LinkError>> {
+        Box::pin(async move { latch_read(&self.0).map(Some).map_err(|error| self.failed("read back", &error)) })
+    }
+}
+
+/// A button of a virtual device that ended with its controller: nobody holds it down.
+struct Nobody;
+
+impl ButtonLink for Nobody {
+    fn set(&mut self, pressed: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        Box::pin(async move {
+            if pressed {
+                return Err(LinkError::new("press virtual-button", "the device is gone"));
+            }
+            Ok(Proof::Seen(Witness { what: "the virtual button went with its device".to_owned(), evidence: None }))
+        })
+    }
+}
+
+/// Power cuts on copies of the virtual device.
+struct Laboratory {
+    recorder: Recorder,
+    verify_entry: Option<u32>,
+    recording: Mutex<Option<Arc<Recording<Machine>>>>,
+}
+
+impl Laboratory {
+    fn recording(&self) -> Result<Arc<Recording<Machine>>, LinkError> {
+        let recording = self.recording.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        recording.clone().ok_or_else(|| LinkError::new("search power cuts", "nothing was recorded"))
+    }
+}
+
+impl CutLab for Laboratory {
+    fn begin(&self) -> Result<(), LinkError> {
+        self.recorder.begin()
+    }
+
+    fn end(&self) -> Result<CutBaseline, LinkError> {
+        let recording = Arc::new(self.recorder.end()?);
+        let baseline = CutBaseline { operations: cuts::baseline(&recording)? };
+        *self.recording.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(recording);
+        Ok(baseline)
+    }
+
+    fn points(&self, plan: &CutPlan) -> Result<u64, LinkError> {
+        cuts::points(&*self.recording()?, self.verify_entry, plan)
+    }
+
+    fn search(&self, plan: &CutPlan, on: &mut dyn FnMut(CutProgress) -> bool) -> Result<CutSummary, LinkError> {
+        cuts::search(&*self.recording()?, self.verify_entry, plan, on)
+    }
+}

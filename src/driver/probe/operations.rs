@@ -1,0 +1,213 @@
+//! The operations, each a session of its own, on the thread that calls them.
+
+use std::{ops::Range, sync::OnceLock, time::Duration};
+
+use probe_rs::{
+    Core, CoreStatus, HaltReason, MemoryInterface, Permissions, Session,
+    config::Registry,
+    flashing::{DownloadOptions, FlashProgress, erase_all},
+    probe::{DebugProbeError, DebugProbeSelector, Probe, ProbeCreationError, list::Lister},
+};
+
+use super::{
+    failure::{Cause, Failure},
+    nrf51::{self, Configuration},
+};
+use crate::{
+    channel::link::{Proof, Segment},
+    event::{Digest, Witness},
+};
+
+/// Longest read of one operation.
+const MAX_READ: u32 = 16 << 20;
+/// Below this no chip that a probe can drive is running. A probe-rs attach to an unpowered target takes five seconds to fail.
+const NO_SUPPLY_VOLTS: f32 = 1.0;
+/// Wall time for the core to halt.
+const HALT: Duration = Duration::from_millis(500);
+
+/// Chips that probe-rs knows. Loading takes some 30 ms, so it is done once.
+fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(Registry::from_builtin_families)
+}
+
+/// Which probe, and which chip.
+#[derive(Debug, Clone)]
+pub(super) struct Instrument {
+    pub(super) selector: String,
+    pub(super) chip: String,
+    pub(super) identity: String,
+    pub(super) speed_khz: Option<u32>,
+}
+
+impl Instrument {
+    /// Whether the chip is known and the probe can be opened.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if let Err(error) = registry().get_target_by_name(&self.chip) {
+            let mut failure = Failure::of(&error);
+            let near = registry().search_chips(&self.chip);
+            if let Some(first) = near.first() {
+                failure.text = format!("{}; did you mean {first}?", failure.text);
+            }
+            return Err(failure);
+        }
+        self.open().map(drop)
+    }
+
+    fn open(&self) -> Result<Probe, Failure> {
+        let selector: DebugProbeSelector = self.selector.parse().map_err(|error| Failure::of(&error))?;
+        let lister = Lister::new();
+        // A listed probe is opened by its own driver: a lister that tries all drivers reports the trouble of any of them.
+        let opened = match lister.list(Some(&selector)).as_slice() {
+            [] => lister.open(selector).map_err(|error| {
+                let found: Vec<_> = lister.list_all().iter().map(|probe| DebugProbeSelector::from(probe).to_string()).collect();
+                let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+                let why = Failure::of(&error).text;
+                Failure::new(Cause::Probe, format!("there is no debug probe {}, there is: {found} ({why})", self.selector))
+            }),
+            [probe] => probe.open().map_err(|error| match error {
+                DebugProbeError::ProbeCouldNotBeCreated(ProbeCreationError::CouldNotOpen) => {
+                    Failure::new(Cause::Probe, format!("debug probe {} is in use or may not be opened", self.selector))
+                }
+                error => error.into(),
+            }),
+            several => {
+                let several: Vec<_> = several.iter().map(|probe| DebugProbeSelector::from(probe).to_string()).collect();
+                Err(Failure::new(Cause::Probe, format!("{} fits several debug probes: {}", self.selector, several.join(", "))))
+            }
+        };
+        let mut probe = opened?;
+        if let Some(khz) = self.speed_khz {
+            probe.set_speed(khz)?;
+        }
+        Ok(probe)
+    }
+
+    /// Opens the probe and attaches to the device. probe-rs halts the core for some microseconds to clear breakpoints, here and when the
+    /// session ends; then it goes on where it was.
+    fn attach(&self, permissions: Permissions) -> Result<Session, Failure> {
+        let mut probe = self.open()?;
+        if let Ok(Some(volts)) = probe.get_target_voltage()
+            && volts < NO_SUPPLY_VOLTS
+        {
+            return Err(Failure::new(
+                Cause::NoTarget,
+                format!("the device has no supply: the probe's sense pin is at {volts:.2} V"),
+            ));
+        }
+        Ok(probe.attach_with_registry(self.chip.as_str(), permissions, registry())?)
+    }
+
+    /// Writes, verifies, resets.
+    pub(super) fn flash(&self, segments: &[Segment], erase: bool) -> Result<Proof, Failure> {
+        // On chips whose lock only an erase opens, attaching erases: that is what `erase` asks for, and nothing else may.
+        let permissions = if erase { Permissions::new().allow_erase_all() } else { Permissions::new() };
+        let mut session = self.attach(permissions)?;
+        let nrf51 = nrf51::is(&session);
+        let (configuration, code) =
+            if nrf51 { Configuration::split(segments)? } else { (Configuration::default(), segments.iter().collect()) };
+        // Segments that fit nowhere, or overlap, are found before anything is erased.
+        let mut loader = session.target().flash_loader();
+        for segment in &code {
+            loader.add_data(segment.address.into(), &segment.bytes)?;
+        }
+        if nrf51 {
+            let mut core = session.core(0)?;
+            if erase {
+                nrf51::erase_all(&mut core)?;
+            } else if let Some(range) = nrf51::protected(&mut core)? {
+                return Err(Failure::new(Cause::Locked, format!("readback protection is on for {range:#x?}")));
+            }
+            configuration.fits(&mut core)?;
+        } else if erase {
+            erase_all(&mut session, &mut FlashProgress::empty(), false)?;
+        }
+
+        let mut options = DownloadOptions::new();
+        options.verify = true;
+        options.skip_erase = erase;
+        // A page is erased as a whole; what the segments leave out of it stays as it was.
+        options.keep_unwritten_bytes = !erase;
+        loader.commit(&mut session, options)?;
+
+        let mut core = session.core(0)?;
+        core.halt(HALT)?;
+        // The witness is a read of its own, before protection is written and takes effect.
+        let mut found = Vec::new();
+        for segment in &code {
+            let mut bytes = vec![0; segment.bytes.len()];
+            core.read(segment.address.into(), &mut bytes)?;
+            if bytes != segment.bytes {
+                return Err(Failure::new(Cause::Other, format!("the segment at {:#010x} reads back different", segment.address)));
+            }
+            found.append(&mut bytes);
+        }
+        configuration.write(&mut core)?;
+        let caught = reset(&mut core)?;
+        let erased = if erase { "erased all; " } else { "" };
+        let registers = match configuration.len() {
+            0 => String::new(),
+            registers => format!(" and {registers} configuration registers"),
+        };
+        Ok(Proof::Seen(Witness {
+            what: format!(
+                "{erased}wrote {} bytes in {} segments{registers}; read back equal, blake3 {}; {caught}",
+                found.len(),
+                code.len(),
+                Digest::of(&found).0
+            ),
+            evidence: None,
+        }))
+    }
+
+    /// Resets and lets run.
+    pub(super) fn reset(&self) -> Result<Proof, Failure> {
+        let mut session = self.attach(Permissions::new())?;
+        let caught = reset(&mut session.core(0)?)?;
+        Ok(Proof::Seen(Witness { what: caught, evidence: None }))
+    }
+
+    /// Reads memory, without a reset.
+    pub(super) fn read(&self, address: u32, len: u32) -> Result<Result<Vec<u8>, String>, Failure> {
+        let asked = u64::from(address)..u64::from(address) + u64::from(len);
+        if len > MAX_READ || asked.end > 1 << 32 {
+            return Err(Failure::new(
+                Cause::Other,
+                format!("cannot read {len} bytes at {address:#010x}: at most 16 MiB below 4 GiB"),
+            ));
+        }
+        match self.attach(Permissions::new()).and_then(|mut session| read(&mut session, &asked)) {
+            Err(Failure { cause: Cause::Refused | Cause::Locked, text }) => Ok(Err(text)),
+            other => other,
+        }
+    }
+}
+
+fn read(session: &mut Session, asked: &Range<u64>) -> Result<Result<Vec<u8>, String>, Failure> {
+    let protected_chip = nrf51::is(session);
+    let mut core = session.core(0)?;
+    let mut bytes = vec![0; (asked.end - asked.start) as usize];
+    core.read(asked.start, &mut bytes)?;
+    if protected_chip && let Some(range) = nrf51::protected(&mut core)? {
+        // This chip does not refuse: what it does not show reads as zero. Anything else there is a leak, and is handed out.
+        let hidden = u64::from(range.start).max(asked.start)..u64::from(range.end).min(asked.end);
+        if hidden.start < hidden.end {
+            let hidden = (hidden.start - asked.start) as usize..(hidden.end - asked.start) as usize;
+            if bytes[hidden].iter().all(|&byte| byte == 0) {
+                return Ok(Err(format!("readback protection is on for {range:#x?}: it reads as zero")));
+            }
+        }
+    }
+    Ok(Ok(bytes))
+}
+
+/// Resets the system into the core's reset vector catch, which proves the reset, and lets it run from there.
+fn reset(core: &mut Core<'_>) -> Result<String, Failure> {
+    let at = core.reset_and_halt(HALT)?.pc;
+    match core.status()? {
+        CoreStatus::Halted(HaltReason::Exception) => {}
+        other => return Err(Failure::new(Cause::Other, format!("the core is not caught at reset but {other:?}"))),
+    }
+    core.run()?;
+    Ok(format!("core caught in reset at {at:#010x} and let run"))
+}

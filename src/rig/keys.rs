@@ -1,0 +1,195 @@
+//! How rigs and device profiles are written.
+
+use std::time::Duration;
+
+use crate::{
+    document::{Key, Keys, OneOf, Shape, Word},
+    step::keys::STEPS,
+};
+
+/// A rig file.
+pub static RIG: Keys = Keys::new(
+    "rig",
+    "A rig is one bench: the device on it, how each of the device's channels is reached, and the state in which everybody can walk away.",
+    &[
+        Key::needed("schema", Shape::Exactly("rig/1"), "Kind and version of the file, `rig/1`; by custom the first line."),
+        Key::needed("name", Shape::Name, "Name of the rig."),
+        Key::optional("title", Shape::Line, "What it is, for people."),
+        Key::needed("device", Shape::Path, "Device profile."),
+        Key::optional("virtual", Shape::Map(&VIRTUAL), VIRTUAL.what),
+        Key::optional(
+            "images",
+            Shape::Named(&Shape::Map(&OVERRIDE)),
+            "Images that this rig uses in place of those of the device profile, by their names there.",
+        ),
+        Key::needed("channels", Shape::Named(&Shape::Map(&CHANNEL)), "The channels of the device profile that this rig has."),
+        Key::needed(
+            "safe-state",
+            Shape::List(&Shape::One(safe_action), 0),
+            "What is done on every exit, in this order. Every supply and button must be in it.",
+        ),
+        Key::optional(
+            "safe-state-timeout",
+            Shape::Duration(Duration::from_millis(100), Duration::from_mins(10)),
+            "Time for each action of the safe state. Default: 10s.",
+        ),
+    ],
+);
+
+static VIRTUAL: Keys = Keys::new(
+    "virtual",
+    "The device is emulated in this process.",
+    &[
+        Key::needed("chip", Shape::Line, "Microcontroller, `nRF51822_xxAA`."),
+        Key::optional("seed", Shape::Integer(0, i64::MAX), "Seed of everything random in the device. Default: 1."),
+        Key::optional(
+            "verify-entry",
+            Shape::Address,
+            "Entry address of the firmware's signature check; power-cut searches then answer repeated checks from memory.",
+        ),
+    ],
+);
+
+static OVERRIDE: Keys = Keys::new(
+    "replaced image",
+    "An image in place of one of the device profile; what is not given stays.",
+    &[
+        Key::needed("file", Shape::Path, "File with the bytes."),
+        Key::optional("sha256", Shape::Sha256, "Digest that the file must have."),
+    ],
+);
+
+/// A channel: its driver, and that driver's own parameters.
+static CHANNEL: Keys = Keys {
+    name: "channel",
+    what: "How a channel is reached. All other keys are parameters of the driver.",
+    keys: &[Key::needed("driver", Shape::Name, "Driver that opens it.")],
+    groups: &[],
+    others: Some(&Shape::Line),
+};
+
+fn safe_action() -> &'static OneOf {
+    &SAFE_ACTION
+}
+
+static SAFE_ACTION: OneOf = OneOf {
+    name: "safe action",
+    what: "One action towards the safe state: a map with exactly one key.",
+    choices: &[
+        Key::needed("power", Shape::Map(&SAFE_POWER), SAFE_POWER.what),
+        Key::needed("release", Shape::Map(&SAFE_RELEASE), SAFE_RELEASE.what),
+    ],
+};
+static SAFE_POWER: Keys = Keys::new(
+    "safe power",
+    "Switches a supply.",
+    &[
+        Key::needed("channel", Shape::Name, "Supply channel."),
+        Key::needed(
+            "state",
+            Shape::Word(&[Word { word: "up", what: "Powered." }, Word { word: "down", what: "Without power." }]),
+            "What it is switched to.",
+        ),
+    ],
+);
+static SAFE_RELEASE: Keys =
+    Keys::new("safe release", "Releases a button.", &[Key::needed("channel", Shape::Name, "Button channel.")]);
+
+/// A device profile.
+pub static DEVICE: Keys = Keys::new(
+    "device",
+    "A device profile describes one product: its channels, the values its maker declares, its images, and how common operations are done on it. \
+     Plans name only what stands here, so one profile makes all plans usable.",
+    &[
+        Key::needed("schema", Shape::Exactly("device/1"), "Kind and version of the file, `device/1`; by custom the first line."),
+        Key::needed("name", Shape::Name, "Name of the product."),
+        Key::optional("title", Shape::Line, "What it is, for people."),
+        Key::needed("channels", Shape::Named(&Shape::Word(KINDS)), "Channels that the product has, and their kinds."),
+        Key::optional(
+            "declared",
+            Shape::Named(&Shape::Line),
+            "Values that the maker declares (IXIT) and verdicts are measured against: `recovery-time: 10s`.",
+        ),
+        Key::optional("images", Shape::Named(&Shape::Map(&IMAGE)), "Firmware images by name."),
+        Key::optional("layout", Shape::Named(&Shape::Map(&REGION)), "Regions of an image file, for plans that alter images."),
+        Key::optional("procedures", Shape::Named(&Shape::Map(&PROCEDURE)), "How common operations are done."),
+        Key::optional("interruption", Shape::Map(&INTERRUPTION), INTERRUPTION.what),
+    ],
+);
+
+const KINDS: &[Word] = &[
+    Word { word: "console", what: "A byte stream, such as a serial console." },
+    Word { word: "supply", what: "The power supply." },
+    Word { word: "button", what: "A button or strap." },
+    Word { word: "probe", what: "The debug port." },
+];
+
+static IMAGE: Keys = Keys::new(
+    "image",
+    "A firmware image.",
+    &[
+        Key::needed("file", Shape::Path, "File with the bytes."),
+        Key::optional("address", Shape::Address, "Flash address; needed if a debug probe writes it."),
+        Key::optional("version", Shape::Line, "Version that the device reports when it runs this image."),
+        Key::optional("sha256", Shape::Sha256, "Digest that the file must have."),
+    ],
+);
+
+static REGION: Keys = Keys::new(
+    "region",
+    "A part of an image file.",
+    &[
+        Key::needed(
+            "from",
+            Shape::Integer(i32::MIN as i64, i32::MAX as i64),
+            "First byte; negative counts from the end of the file.",
+        ),
+        Key::optional(
+            "to",
+            Shape::Integer(i32::MIN as i64, i32::MAX as i64),
+            "Byte after the last; negative counts from the end. Default: the end of the file.",
+        ),
+    ],
+);
+
+static PROCEDURE: Keys = Keys::new(
+    "procedure",
+    "How an operation is done on this product.",
+    &[
+        Key::optional("title", Shape::Line, "What it does, for people."),
+        Key::optional(
+            "parameters",
+            Shape::List(&Shape::Variable, 0),
+            "Values that the caller gives; steps use them as `${name}`.",
+        ),
+        Key::optional("returns", Shape::List(&Shape::Variable, 0), "Captures that the caller may use afterwards."),
+        Key::needed("steps", STEPS, "What is done."),
+        Key::optional("outcome", Shape::Map(&OUTCOME), OUTCOME.what),
+    ],
+);
+
+static OUTCOME: Keys = Keys::new(
+    "outcome",
+    "How the end of the procedure is recognised, whichever appears first. Without it, it is done when its steps have passed.",
+    &[
+        Key::needed("channel", Shape::Name, "Console channel."),
+        Key::needed("within", Shape::Within, "By when, counted from the last step."),
+        Key::needed("done", Shape::Pattern, "It did what it is for."),
+        Key::optional("refused", Shape::Pattern, "The device refused."),
+        Key::optional("then", Shape::Pattern, "What must also appear afterwards, whatever the outcome: the device is up again."),
+    ],
+);
+
+static INTERRUPTION: Keys = Keys::new(
+    "interruption",
+    "How a power-cut search questions the device after each cut. The procedures may hold only `send`, `expect`, `send-image` and `do`.",
+    &[
+        Key::needed("channel", Shape::Name, "Console channel."),
+        Key::needed("ready", Shape::Pattern, "Appears when the device is up; captures `version`."),
+        Key::needed("recovery", Shape::Within, "Time from power-on to `ready` without any input."),
+        Key::needed("settings", Shape::Name, "Procedure whose last pattern captures `value`: the settings."),
+        Key::needed("counter", Shape::Name, "Procedure whose last pattern captures `value`: the security counter."),
+        Key::needed("confirm", Shape::Name, "Procedure that makes the running image permanent."),
+        Key::needed("update", Shape::Name, "Procedure that installs an image; its parameter is `image`."),
+    ],
+);

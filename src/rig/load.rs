@@ -1,0 +1,236 @@
+//! From paths to checked rigs and profiles.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    device::{Replaced, device},
+    drivers::DriverCatalogue,
+    keys::{DEVICE, RIG},
+    model::{ChannelSpec, Device, Rig, SafeAction, VirtualDevice},
+};
+use crate::{
+    channel::link::{ChannelKind, Parameters},
+    diagnostic::{Code, Diagnostic, Report, Source},
+    document::{Named, Shape, Value, check, read},
+    step::{check::kind_noun, world::World},
+};
+
+/// A checked rig, with what is needed to bind plans to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RigFile {
+    /// The rig.
+    pub rig: Rig,
+    /// What steps may refer to.
+    pub world: World,
+    /// The rig file and the profile, as they were read.
+    pub sources: Vec<Arc<Source>>,
+    /// Warnings.
+    pub report: Report,
+}
+
+/// A checked device profile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceFile {
+    /// The profile.
+    pub device: Device,
+    /// What steps may refer to.
+    pub world: World,
+    /// The profile, as it was read.
+    pub source: Arc<Source>,
+    /// Warnings.
+    pub report: Report,
+}
+
+fn finish(mut report: Report) -> Result<Report, Report> {
+    report.sort();
+    if report.has_errors() { Err(report) } else { Ok(report) }
+}
+
+/// Reads a device profile with its images.
+///
+/// # Errors
+/// All its problems.
+pub fn load_device(path: &Path) -> Result<DeviceFile, Report> {
+    let mut report = Report::default();
+    let (source, loaded) = profile(path, None, &mut report);
+    let report = finish(report)?;
+    // Without errors there is a profile.
+    let (device, world) = loaded.ok_or_else(|| report.clone())?;
+    Ok(DeviceFile { device, world, source, report })
+}
+
+fn profile(path: &Path, replaced: Option<&Replaced<'_>>, report: &mut Report) -> (Arc<Source>, Option<(Device, World)>) {
+    let (source, node) = read(path);
+    let node = match node {
+        Ok(node) => node,
+        Err(problem) => {
+            report.push(*problem);
+            return (source, None);
+        }
+    };
+    let root = check(&source, &node, &Shape::Map(&DEVICE), report);
+    let loaded = device(path, &root, replaced, report);
+    (source, Some(loaded))
+}
+
+/// Reads a rig with its device profile and images.
+///
+/// # Errors
+/// All their problems.
+pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Report> {
+    let mut report = Report::default();
+    let (source, node) = read(path);
+    let node = node.map_err(|problem| Report { diagnostics: vec![*problem] })?;
+    let root = check(&source, &node, &Shape::Map(&RIG), &mut report);
+    let map = root.map();
+    let base = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut sources = vec![source];
+
+    let mut loaded = None;
+    if let Some(value) = map.get("device") {
+        let replaced = Replaced { base: &base, images: map.named("images") };
+        let file = base.join(value.text());
+        let (source, found) = profile(&file, Some(&replaced), &mut report);
+        if source.text.is_empty()
+            && let Some(last) = report.diagnostics.last_mut()
+        {
+            // Nothing of the profile can be shown, but the line that asks for it can.
+            last.primary.place = value.place.clone();
+        }
+        sources.push(source);
+        loaded = found;
+    }
+    let world = loaded.as_ref().map(|(_, world)| world);
+    let mut channels = std::collections::BTreeMap::new();
+    let mut kinds = Vec::new();
+    for named in map.named("channels") {
+        let kind = channel(named, drivers, world, &mut report);
+        kinds.push((named, kind));
+        channels.insert(named.name.clone(), spec(named, &base));
+    }
+    let safe_state = safe_state(map.list("safe-state"), &kinds, &mut report);
+    let report = finish(report)?;
+    let (device, world) = loaded.ok_or_else(|| report.clone())?;
+    let rig = Rig {
+        name: map.string("name"),
+        file: path.to_owned(),
+        device,
+        channels,
+        safe_state,
+        safe_state_timeout: map.get("safe-state-timeout").map_or(Duration::from_secs(10), Value::duration),
+        virtual_device: map.get("virtual").map(|value| {
+            let map = value.map();
+            VirtualDevice {
+                chip: map.string("chip"),
+                seed: map.get("seed").map_or(1, |value| u64::try_from(value.integer()).unwrap_or(1)),
+                verify_entry: map.get("verify-entry").and_then(|value| u32::try_from(value.integer()).ok()),
+            }
+        }),
+    };
+    Ok(RigFile { rig, world, sources, report })
+}
+
+fn spec(named: &Named, base: &Path) -> ChannelSpec {
+    let map = named.value.map();
+    let values = map.others.iter().map(|other| (other.name.clone(), other.value.text().to_owned())).collect();
+    ChannelSpec { driver: map.string("driver"), parameters: Parameters { values, base: PathBuf::from(base) } }
+}
+
+/// A channel against its driver and the profile; returns its kind.
+fn channel(named: &Named, drivers: &DriverCatalogue, world: Option<&World>, report: &mut Report) -> Option<ChannelKind> {
+    let map = named.value.map();
+    let declared = world.map(|world| world.channels.get(&named.name));
+    if let (Some(None), Some(world)) = (declared, world) {
+        let message = format!("the device profile has no channel `{}`", named.name);
+        let diagnostic = Diagnostic::new(Code::UnknownChannel, named.place.clone(), message);
+        let known: Vec<&str> = world.channels.keys().map(String::as_str).collect();
+        report.push(diagnostic.did_you_mean(&named.name, known));
+    }
+    let value = map.get("driver")?;
+    let Some(facts) = drivers.drivers.get(value.text()) else {
+        let diagnostic =
+            Diagnostic::new(Code::UnknownDriver, value.place.clone(), format!("there is no driver `{}`", value.text()));
+        report.push(diagnostic.did_you_mean(value.text(), drivers.drivers.keys().map(String::as_str)));
+        // The profile still tells what the rest of the rig may do with the channel.
+        return declared.flatten().map(|(kind, _)| *kind);
+    };
+    if let Some(Some((kind, place))) = declared
+        && *kind != facts.kind
+    {
+        let message =
+            format!("driver `{}` provides {}, but `{}` is {}", value.text(), kind_noun(facts.kind), named.name, kind_noun(*kind));
+        report.push(
+            Diagnostic::new(Code::WrongKind, value.place.clone(), message)
+                .related(place.clone(), "the device profile says so here"),
+        );
+    }
+    for other in &map.others {
+        if !facts.parameters.iter().any(|parameter| parameter.name == other.name) {
+            let message = format!("driver `{}` has no parameter `{}`", value.text(), other.name);
+            let diagnostic = Diagnostic::new(Code::UnknownParameter, other.place.clone(), message);
+            let known = facts.parameters.iter().map(|parameter| parameter.name.as_str());
+            report.push(diagnostic.did_you_mean(&other.name, known));
+        }
+    }
+    for parameter in facts.parameters.iter().filter(|parameter| parameter.required) {
+        if !map.others.iter().any(|other| other.name == parameter.name) {
+            let message = format!("driver `{}` needs `{}`", value.text(), parameter.name);
+            report.push(
+                Diagnostic::new(Code::MissingParameter, named.place.clone(), message)
+                    .help(format!("`{}`: {}", parameter.name, parameter.what)),
+            );
+        }
+    }
+    Some(facts.kind)
+}
+
+fn safe_state(values: &[Value], channels: &[(&Named, Option<ChannelKind>)], report: &mut Report) -> Vec<SafeAction> {
+    let mut actions = Vec::new();
+    let mut seen = Vec::new();
+    for entry in values.iter().filter_map(Value::one) {
+        let map = entry.value.map();
+        let wanted = if entry.name == "power" { ChannelKind::Supply } else { ChannelKind::Button };
+        let Some(value) = map.get("channel") else { continue };
+        seen.push(value.text());
+        match channels.iter().find(|(named, _)| named.name == value.text()) {
+            None => {
+                let diagnostic = Diagnostic::new(
+                    Code::UnknownChannel,
+                    value.place.clone(),
+                    format!("the rig has no channel `{}`", value.text()),
+                );
+                report.push(diagnostic.did_you_mean(value.text(), channels.iter().map(|(named, _)| named.name.as_str())));
+            }
+            Some((named, Some(found))) if *found != wanted => {
+                let message = format!("{} is needed here, `{}` is {}", kind_noun(wanted), named.name, kind_noun(*found));
+                report.push(
+                    Diagnostic::new(Code::WrongKind, value.place.clone(), message).related(named.place.clone(), "the channel"),
+                );
+            }
+            Some(_) => {}
+        }
+        let channel = value.text().to_owned();
+        actions.push(match wanted {
+            ChannelKind::Supply => SafeAction::Power { channel, up: map.text("state") == "up" },
+            _ => SafeAction::Release { channel },
+        });
+    }
+    for (named, found) in channels {
+        let action = match found {
+            Some(ChannelKind::Supply) => format!("- power: {{ channel: {}, state: down }}", named.name),
+            Some(ChannelKind::Button) => format!("- release: {{ channel: {} }}", named.name),
+            _ => continue,
+        };
+        if !seen.contains(&named.name.as_str()) {
+            let message = format!("`{}` is left out of the safe state", named.name);
+            report.push(
+                Diagnostic::new(Code::NotSafe, named.place.clone(), message).help(format!("add `{action}` under `safe-state`")),
+            );
+        }
+    }
+    actions
+}

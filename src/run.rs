@@ -1,0 +1,23 @@
+//! The engine: takes a bound plan and a rig, drives the bench, writes facts, always ends in the safe state.
+//!
+//! * [`dispatch`]: one run from lease to safe state; the only place that decides what happens next.
+//! * [`execute`]: steps of one case; every wait is against a deadline and the stop signal.
+//! * [`bench`]: the opened channels.
+//! * [`guard`]: the process that outlives the controller.
+//! * [`lease`]: one run per instrument.
+//!
+//! The engine never names a driver: the caller hands it a [`registry::Registry`].
+
+pub mod bench;
+pub mod cuts;
+pub mod describe;
+pub mod dispatch;
+pub mod execute;
+pub mod guard;
+pub mod images;
+pub mod lease;
+pub mod outcome;
+pub mod record;
+pub mod registry;
+pub mod stop;
+pub mod values;

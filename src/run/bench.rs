@@ -1,0 +1,223 @@
+//! The opened channels of a rig, and the way to the safe state.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::sync::Mutex;
+
+use super::{
+    guard::{Guard, Message},
+    record::Recorder,
+    registry::Registry,
+};
+use crate::{
+    channel::{
+        clock::Clock,
+        console::Console,
+        link::{ButtonLink, LinkError, Opened, ProbeLink, Proof, SupplyLink},
+    },
+    event::{Act, ChannelName, Fact, StepId, Witness},
+    rig::model::{Rig, SafeAction},
+};
+
+/// The bench: channels by name, each behind its own lock so that a panicking step cannot take one with it.
+pub struct Bench {
+    /// Byte streams.
+    pub consoles: BTreeMap<String, Console>,
+    /// Supplies.
+    pub supplies: BTreeMap<String, Mutex<Box<dyn SupplyLink>>>,
+    /// Buttons and straps.
+    pub buttons: BTreeMap<String, Mutex<Box<dyn ButtonLink>>>,
+    /// Debug probes.
+    pub probes: BTreeMap<String, Mutex<Box<dyn ProbeLink>>>,
+    /// Time base.
+    pub clock: Arc<dyn Clock>,
+    recorder: Recorder,
+    guard: Mutex<Option<Guard>>,
+}
+
+impl Bench {
+    /// Opens every channel of `rig`. On an error the channels opened so far are closed again; nothing has been switched.
+    ///
+    /// # Errors
+    /// The first channel that could not be opened, with its name and instrument.
+    pub async fn open(
+        rig: &Rig,
+        registry: &Registry,
+        clock: Arc<dyn Clock>,
+        recorder: &Recorder,
+        guard: Option<Guard>,
+    ) -> Result<Self, (Option<Guard>, LinkError)> {
+        let mut bench = Self {
+            consoles: BTreeMap::new(),
+            supplies: BTreeMap::new(),
+            buttons: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            clock: Arc::clone(&clock),
+            recorder: recorder.clone(),
+            guard: Mutex::new(guard),
+        };
+        for (name, spec) in &rig.channels {
+            let opened = match registry.get(&spec.driver) {
+                None => Err(LinkError::new(format!("open channel {name}"), format!("no driver `{}` in this build", spec.driver))),
+                Some(driver) => {
+                    driver.open(&spec.parameters).await.and_then(|opened| Ok((opened, driver.identity(&spec.parameters)?)))
+                }
+            };
+            let (opened, identity) = match opened {
+                Ok(pair) => pair,
+                Err(error) => {
+                    let error = LinkError { operation: format!("open channel {name}: {}", error.operation), ..error };
+                    bench.close().await;
+                    return Err((bench.guard.into_inner(), error));
+                }
+            };
+            match opened {
+                Opened::Console(link) => {
+                    let console = Console::spawn(ChannelName::new(name), link, Arc::clone(&clock), Arc::new(recorder.clone()));
+                    bench.consoles.insert(name.clone(), console);
+                }
+                Opened::Supply(link) => drop(bench.supplies.insert(name.clone(), Mutex::new(link))),
+                Opened::Button(link) => drop(bench.buttons.insert(name.clone(), Mutex::new(link))),
+                Opened::Probe(link) => drop(bench.probes.insert(name.clone(), Mutex::new(link))),
+            }
+            recorder
+                .fact(Fact::ChannelOpened { channel: ChannelName::new(name), identity: format!("{} {identity}", spec.driver) });
+        }
+        Ok(bench)
+    }
+
+    /// Announces an act: to the guard first where it changes power or a button, then to the journal. Only then may it be done.
+    ///
+    /// # Errors
+    /// The guard is gone; the act must not be done.
+    pub async fn announce(&self, channel: &str, act: Act, step: Option<&StepId>) -> Result<(), LinkError> {
+        if matches!(act, Act::Power(_) | Act::Press(_))
+            && let Some(guard) = self.guard.lock().await.as_mut()
+        {
+            guard.tell(&Message::Acting { channel: channel.to_owned() }).await?;
+        }
+        self.recorder.fact(Fact::Acting { channel: ChannelName::new(channel), act, step: step.cloned() });
+        Ok(())
+    }
+
+    /// Switches a supply.
+    pub async fn power(&self, channel: &str, up: bool, step: Option<&StepId>) -> Result<Proof, LinkError> {
+        let supply = self.supplies.get(channel).ok_or_else(|| missing(channel))?;
+        self.announce(channel, Act::Power(up), step).await?;
+        supply.lock().await.set(up).await
+    }
+
+    /// Presses or releases a button.
+    pub async fn press(&self, channel: &str, pressed: bool, step: Option<&StepId>) -> Result<Proof, LinkError> {
+        let button = self.buttons.get(channel).ok_or_else(|| missing(channel))?;
+        self.announce(channel, Act::Press(pressed), step).await?;
+        button.lock().await.set(pressed).await
+    }
+
+    /// Drives every action of the rig's safe state, each with its own deadline and whatever the others did. Returns whether all
+    /// were confirmed.
+    pub async fn safe_state(&self, rig: &Rig) -> bool {
+        self.recorder.fact(Fact::SafeStateStarted);
+        let mut ok = true;
+        for action in &rig.safe_state {
+            let report = self.safe_action(action, rig.safe_state_timeout).await;
+            ok &= report.problem.is_none();
+            self.recorder.fact(report.fact(action));
+        }
+        self.recorder.fact(Fact::SafeStateFinished { ok, by: "controller".to_owned() });
+        ok
+    }
+
+    async fn safe_action(&self, action: &SafeAction, timeout: Duration) -> SafeReport {
+        let act = async {
+            match action {
+                SafeAction::Power { channel, up } => {
+                    let supply = self.supplies.get(channel).ok_or_else(|| missing(channel))?;
+                    switch_supply(supply.lock().await.as_mut(), *up).await
+                }
+                SafeAction::Release { channel } => {
+                    let button = self.buttons.get(channel).ok_or_else(|| missing(channel))?;
+                    button.lock().await.set(false).await
+                }
+            }
+        };
+        within(&*self.clock, timeout, act).await
+    }
+
+    /// Closes the channels. Idempotent.
+    pub async fn close(&mut self) {
+        for (_, console) in std::mem::take(&mut self.consoles) {
+            console.close().await;
+        }
+        self.supplies.clear();
+        self.buttons.clear();
+        self.probes.clear();
+    }
+
+    /// Takes the guard out, to dismiss it or to leave it watching.
+    pub async fn take_guard(&self) -> Option<Guard> {
+        self.guard.lock().await.take()
+    }
+}
+
+fn missing(channel: &str) -> LinkError {
+    LinkError::new(format!("use channel {channel}"), "the rig has no such channel of this kind")
+}
+
+/// How one action towards the safe state went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SafeReport {
+    /// What went wrong; `None` if confirmed.
+    pub problem: Option<String>,
+    /// Read-back, if there is one.
+    pub witness: Option<Witness>,
+}
+
+impl SafeReport {
+    /// The fact for `action`.
+    #[must_use]
+    pub fn fact(self, action: &SafeAction) -> Fact {
+        let (channel, act) = match action {
+            SafeAction::Power { channel, up } => (channel, Act::Power(*up)),
+            SafeAction::Release { channel } => (channel, Act::Press(false)),
+        };
+        Fact::SafeStateAction { channel: ChannelName::new(channel), act, problem: self.problem, witness: self.witness }
+    }
+}
+
+/// Drives one action on a freshly opened channel: what the guard does.
+pub async fn drive(action: &SafeAction, opened: Option<Opened>, clock: &dyn Clock, timeout: Duration) -> SafeReport {
+    let act = async {
+        match (action, opened) {
+            (SafeAction::Power { up, .. }, Some(Opened::Supply(mut supply))) => switch_supply(supply.as_mut(), *up).await,
+            (SafeAction::Release { .. }, Some(Opened::Button(mut button))) => button.set(false).await,
+            _ => Err(LinkError::new("drive the safe state", "the channel is not of the kind that the action needs")),
+        }
+    };
+    within(clock, timeout, act).await
+}
+
+/// Switches and reads back: a supply that says it is elsewhere is a problem even if the command succeeded.
+async fn switch_supply(supply: &mut dyn SupplyLink, up: bool) -> Result<Proof, LinkError> {
+    let proof = supply.set(up).await?;
+    match supply.is_up().await? {
+        Some(found) if found != up => Err(LinkError::new("switch the supply", "the read-back says otherwise; switch it by hand")),
+        _ => Ok(proof),
+    }
+}
+
+/// Waits for an action of the safe state. The wall clock bounds it as well: a virtual clock may have stopped with its device.
+async fn within(clock: &dyn Clock, timeout: Duration, act: impl Future<Output = Result<Proof, LinkError>>) -> SafeReport {
+    let late = || Some(format!("no answer within {timeout:?}; check the instrument by hand"));
+    let bench_deadline = clock.sleep_until(clock.now().after(timeout));
+    tokio::select! {
+        biased;
+        result = act => match result {
+            Ok(Proof::Seen(witness)) => SafeReport { problem: None, witness: Some(witness) },
+            Ok(Proof::None(_)) => SafeReport { problem: None, witness: None },
+            Err(error) => SafeReport { problem: Some(error.to_string()), witness: None },
+        },
+        () = bench_deadline => SafeReport { problem: late(), witness: None },
+        () = tokio::time::sleep(timeout) => SafeReport { problem: late(), witness: None },
+    }
+}

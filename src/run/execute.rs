@@ -1,0 +1,750 @@
+//! The steps of one case.
+//!
+//! Steps only wait: channels own the I/O, and every wait is bounded by the step's own time, the case's and the run's, and ends at
+//! once when the run is stopped. A stimulus takes the mark from which later expectations look *before* it is given.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::{
+    bench::Bench,
+    cuts::{self, CutOptions},
+    describe,
+    images::{Images, ReadyImage},
+    outcome::{Ended, Ledger, code},
+    record::Recorder,
+    stop::StopSignal,
+    values::{self, Unresolved, Values},
+};
+use crate::{
+    channel::{
+        console::{Console, Expectation, Found},
+        link::{LinkError, Proof, Segment},
+        matcher::Matcher,
+    },
+    event::{Act, ChannelName, EvidenceRef, Fact, Limit, Nanos, Reason, StepId, StopLevel, Verdict, Witness},
+    rig::model::{Device, OutcomeSpec, Procedure},
+    step::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within},
+};
+
+/// Largest compiled pattern, in bytes.
+const PATTERN_LIMIT: usize = 1 << 20;
+
+/// Time allowed for bytes to leave, besides the step's own deadline: a console that takes none is a fault of the bench.
+const SEND_LIMIT: Duration = Duration::from_secs(30);
+
+/// What all steps of a run share.
+pub struct Shared {
+    /// The device profile.
+    pub device: Device,
+    /// Images by role and name.
+    pub images: Images,
+    /// The channels.
+    pub bench: Bench,
+    /// The pen.
+    pub recorder: Recorder,
+    /// Stop requests.
+    pub stop: StopSignal,
+    /// How power-cut searches are done in this run.
+    pub cuts: CutOptions,
+}
+
+/// One case (or the steps of `finally`) in execution.
+pub struct Executor {
+    shared: Arc<Shared>,
+    /// Case id, `finally` and the like: first part of every step id.
+    scope: String,
+    /// By when everything must have ended.
+    deadline: Nanos,
+    values: Values,
+    /// Per console: where the next expectation looks from.
+    marks: BTreeMap<String, u64>,
+    ledger: Ledger,
+    /// Whether stop requests end the steps; not in `finally`.
+    stoppable: bool,
+}
+
+/// How one step ended well.
+#[derive(Debug, Default)]
+struct Passed {
+    evidence: Vec<EvidenceRef>,
+    judged: bool,
+}
+
+type StepResult = Result<Passed, Ended>;
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl From<LinkError> for Ended {
+    fn from(error: LinkError) -> Self {
+        Self::fault(error.to_string())
+    }
+}
+
+impl From<Unresolved> for Ended {
+    fn from(error: Unresolved) -> Self {
+        Self::judged(Verdict::Inconclusive, code::UNEXPECTED, error.to_string())
+    }
+}
+
+impl Executor {
+    /// An executor for the steps of `scope`.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, scope: impl Into<String>, deadline: Nanos, stoppable: bool) -> Self {
+        let marks = shared.bench.consoles.iter().map(|(name, console)| (name.clone(), console.mark())).collect();
+        Self { shared, scope: scope.into(), deadline, values: Values::default(), marks, ledger: Ledger::default(), stoppable }
+    }
+
+    /// What was collected so far.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Forgets that steps so far judged the device: what prepares a case is not its judgement.
+    pub fn forget_judgements(&mut self) {
+        self.ledger.judged = 0;
+    }
+
+    /// Runs steps in order until one does not pass. `under` is empty or the step numbers above, `3.`.
+    ///
+    /// # Errors
+    /// How the first step that did not pass ended, and its id.
+    pub fn steps<'a>(&'a mut self, steps: &'a [Step], under: String) -> Boxed<'a, Result<(), (Ended, StepId)>> {
+        Box::pin(async move {
+            for (index, step) in steps.iter().enumerate() {
+                let number = format!("{under}{}", index + 1);
+                let id = StepId::new(format!("{}/{number}", self.scope));
+                self.step(step, &id, &number).await.map_err(|(ended, deeper)| (ended, deeper.unwrap_or(id)))?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn step(&mut self, step: &Step, id: &StepId, number: &str) -> Result<(), (Ended, Option<StepId>)> {
+        let recorder = self.shared.recorder.clone();
+        if self.stoppable && self.shared.stop.level().is_some() {
+            return Err((Ended::cancelled(), None));
+        }
+        if let Some(why) = recorder.failed() {
+            return Err((Ended::judged(Verdict::Error, code::JOURNAL, format!("the journal cannot be written: {why}")), None));
+        }
+        recorder.fact(Fact::StepStarted { step: id.clone(), text: describe::step(step), deadline: self.deadline });
+        let mut deeper = None;
+        let result = self.perform(&step.kind, id, number, &mut deeper).await;
+        let (verdict, reason, evidence) = match &result {
+            Ok(passed) => {
+                self.ledger.judged += u32::from(passed.judged);
+                (Verdict::Pass, None, passed.evidence.clone())
+            }
+            Err(ended) => {
+                let (verdict, reason, evidence) = ended.clone().into_parts();
+                (verdict, Some(reason), evidence)
+            }
+        };
+        recorder.fact(Fact::StepFinished { step: id.clone(), verdict, reason, evidence });
+        result.map(|_| ()).map_err(|ended| (ended, deeper))
+    }
+
+    fn perform<'a>(
+        &'a mut self,
+        kind: &'a StepKind,
+        id: &'a StepId,
+        number: &'a str,
+        deeper: &'a mut Option<StepId>,
+    ) -> Boxed<'a, StepResult> {
+        Box::pin(async move {
+            match kind {
+                StepKind::Power { channel, up } => self.power(channel, *up, id).await,
+                StepKind::PowerCycle { channel, down_for } => {
+                    self.power(channel, false, id).await?;
+                    self.pause(*down_for).await?;
+                    // What the device says after power-on counts, not what it said while it went down.
+                    self.mark_all();
+                    self.power(channel, true, id).await
+                }
+                StepKind::Press { channel, hold } => self.press(channel, *hold, id).await,
+                StepKind::Send { channel, data } => self.send(channel, data).await,
+                StepKind::Expect { channel, pattern, within, refused, silence, fail_as } => {
+                    self.expect(channel, pattern, within, refused.as_ref(), *silence, fail_as.as_ref(), id).await
+                }
+                StepKind::Refrain { channel, pattern, during, fail_as } => self.refrain(channel, pattern, during, fail_as).await,
+                StepKind::SendImage { channel, image, chunk, ack, within, refused } => {
+                    let image = self.text(image)?;
+                    self.send_image(channel, &image, *chunk, ack, within, refused.as_ref(), id).await
+                }
+                StepKind::Flash { channel, images, erase_all } => self.flash(channel, images, *erase_all, id).await,
+                StepKind::Reset { channel } => {
+                    self.shared.bench.announce(channel, Act::Reset, Some(id)).await?;
+                    self.mark_all();
+                    let proof = self.probe(channel)?.lock().await.reset().await?;
+                    Ok(self.stimulus(proof, id))
+                }
+                StepKind::ReadMemory { channel, address, length, readable, fail_as } => {
+                    self.read_memory(channel, *address, *length, *readable, fail_as.as_ref(), id).await
+                }
+                StepKind::Wait { time } => self.pause(*time).await.map(|()| Passed::default()),
+                StepKind::Do { procedure, with, expect, fail_as, silence } => {
+                    self.procedure(procedure, with, *expect, fail_as.as_ref(), *silence, number, deeper).await
+                }
+                StepKind::Check { value, must, fail_as } => self.check(value, must, fail_as),
+                StepKind::Measure { name, steps, at_most, fail_as } => {
+                    self.measure(name, steps, at_most, fail_as, id, number, deeper).await
+                }
+                StepKind::Retry { attempts, pause, steps } => self.retry(*attempts, *pause, steps, id, number, deeper).await,
+                StepKind::PowerCutSearch { .. } => {
+                    let shared = Arc::clone(&self.shared);
+                    let found = cuts::search(self, &shared, kind, id, number).await;
+                    found.map(|evidence| Passed { evidence, judged: true })
+                }
+            }
+        })
+    }
+
+    // --- acts ---
+
+    async fn power(&mut self, channel: &str, up: bool, id: &StepId) -> StepResult {
+        self.mark_all();
+        let shared = Arc::clone(&self.shared);
+        let proof = self.bounded(shared.bench.power(channel, up, Some(id))).await??;
+        Ok(self.stimulus(proof, id))
+    }
+
+    async fn press(&mut self, channel: &str, hold: Duration, id: &StepId) -> StepResult {
+        self.mark_all();
+        let shared = Arc::clone(&self.shared);
+        let pressed = self.bounded(shared.bench.press(channel, true, Some(id))).await??;
+        let held = self.pause(hold).await;
+        // Released even if the wait was cut short.
+        let released = shared.bench.press(channel, false, Some(id)).await?;
+        held?;
+        self.stimulus(pressed, id);
+        Ok(self.stimulus(released, id))
+    }
+
+    async fn send(&mut self, channel: &str, data: &SendData) -> StepResult {
+        let bytes = match data {
+            SendData::Line(text) => format!("{}\n", self.text(text)?).into_bytes(),
+            SendData::Text(text) => self.text(text)?.into_bytes(),
+            SendData::Bytes(bytes) => bytes.clone(),
+        };
+        self.mark_all();
+        self.transmit(channel, bytes).await.map(|()| Passed::default())
+    }
+
+    async fn transmit(&mut self, channel: &str, bytes: Vec<u8>) -> Result<(), Ended> {
+        let shared = Arc::clone(&self.shared);
+        let console = console(&shared, channel)?;
+        let len = bytes.len();
+        let limit = tokio::time::sleep(SEND_LIMIT);
+        tokio::select! {
+            biased;
+            () = self.stopped() => Err(Ended::cancelled()),
+            sent = console.send(bytes) => sent.map(|_| ()).map_err(Ended::from),
+            () = limit => Err(Ended::fault(format!("{channel}: {len} bytes did not leave within {SEND_LIMIT:?}; is the line held by flow control?"))),
+        }
+    }
+
+    async fn send_image(
+        &mut self,
+        channel: &str,
+        name: &str,
+        chunk: u32,
+        ack: &Template,
+        within: &Within,
+        refused: Option<&Template>,
+        id: &StepId,
+    ) -> StepResult {
+        let shared = Arc::clone(&self.shared);
+        let image = shared.images.get(name).ok_or_else(|| Unresolved { name: format!("image.{name}") })?;
+        let patterns = self.patterns(ack, refused)?;
+        let allowed = values::span(within, &shared.device)?;
+        let mut delivered = 0_u64;
+        let mut ended = Ok(());
+        for part in image.bytes.chunks(chunk.max(1) as usize) {
+            self.transmit(channel, part.to_vec()).await?;
+            match self.await_any(channel, &patterns, allowed).await? {
+                Seen::Match { which: 0, .. } => delivered += part.len() as u64,
+                Seen::Match { words, evidence, .. } => {
+                    ended = Err(Ended::Refused { words, evidence: vec![evidence] });
+                    break;
+                }
+                Seen::Nothing { text, evidence, silent } => {
+                    let code = if silent { code::SILENT } else { code::UNEXPECTED };
+                    let text = format!("no acknowledgement of bytes {delivered} to {}: {text}", delivered + part.len() as u64);
+                    ended = Err(Ended::judged(Verdict::Inconclusive, code, text).with(evidence));
+                    break;
+                }
+            }
+        }
+        self.witness_image(name, image, delivered, id);
+        ended.map(|()| Passed::default())
+    }
+
+    /// The witness of an offered image: the device took every byte, or at least the first one that was altered.
+    fn witness_image(&mut self, name: &str, image: &ReadyImage, delivered: u64, id: &StepId) {
+        let len = image.bytes.len() as u64;
+        let digest = crate::event::Digest::of(&image.bytes);
+        let digest = &digest.0[..16];
+        let proof = match &image.difference {
+            Some(d) if delivered > d.first || delivered == len => Proof::Seen(Witness {
+                what: format!(
+                    "{name} ({digest}) differs from {} in {} bytes from byte {} on; the device acknowledged {delivered} of {len}",
+                    d.from, d.bytes, d.first
+                ),
+                evidence: None,
+            }),
+            None if delivered == len => Proof::Seen(Witness {
+                what: format!("the device acknowledged all {len} bytes of {name} ({digest})"),
+                evidence: None,
+            }),
+            _ => Proof::None(format!("acknowledgement of {name}'s decisive bytes; the device took {delivered} of {len}")),
+        };
+        self.stimulus(proof, id);
+    }
+
+    async fn flash(&mut self, channel: &str, names: &[String], erase_all: bool, id: &StepId) -> StepResult {
+        let shared = Arc::clone(&self.shared);
+        let mut segments = Vec::new();
+        for name in names {
+            let image = shared.images.get(name).ok_or_else(|| Unresolved { name: format!("image.{name}") })?;
+            let address =
+                image.address.ok_or_else(|| Ended::fault(format!("image {name} has no flash address in the device profile")))?;
+            segments.push(Segment { address, bytes: image.bytes.to_vec() });
+        }
+        shared.bench.announce(channel, Act::Flash { image: names.join(", "), erase_all }, Some(id)).await?;
+        self.mark_all();
+        let probe = self.probe(channel)?;
+        let proof = probe.lock().await.flash(segments, erase_all).await?;
+        Ok(self.stimulus(proof, id))
+    }
+
+    async fn read_memory(
+        &mut self,
+        channel: &str,
+        address: u32,
+        len: u32,
+        readable: Option<bool>,
+        fail_as: Option<&FailAs>,
+        id: &StepId,
+    ) -> StepResult {
+        let shared = Arc::clone(&self.shared);
+        shared.bench.announce(channel, Act::ReadMemory { address, len }, Some(id)).await?;
+        let read = self.probe(channel)?.lock().await.read(address, len).await?;
+        let (was_readable, text, bytes) = match &read {
+            Ok(bytes) => (true, format!("{len} bytes at {address:#010x} were read"), bytes.as_slice()),
+            Err(refusal) => (false, format!("{len} bytes at {address:#010x} were refused: {refusal}"), refusal.as_bytes()),
+        };
+        let name = format!("{}-{address:08x}.{}", id.as_str().replace(['/', '.'], "-"), if was_readable { "bin" } else { "txt" });
+        let evidence: Vec<_> = shared.recorder.evidence(&name, bytes).into_iter().collect();
+        match readable {
+            Some(wanted) if wanted != was_readable => Err(failed(fail_as, code::UNEXPECTED, &text).with(evidence)),
+            _ => Ok(Passed { evidence, judged: readable.is_some() }),
+        }
+    }
+
+    // --- judgements ---
+
+    async fn expect(
+        &mut self,
+        channel: &str,
+        pattern: &Template,
+        within: &Within,
+        refused: Option<&Template>,
+        silence: Silence,
+        fail_as: Option<&FailAs>,
+        id: &StepId,
+    ) -> StepResult {
+        let patterns = self.patterns(pattern, refused)?;
+        let allowed = values::span(within, &self.shared.device)?;
+        match self.await_any(channel, &patterns, allowed).await? {
+            Seen::Match { which: 0, captures, evidence, .. } => {
+                self.matched(id, channel, &patterns.sources[0], &captures, &evidence);
+                Ok(Passed { evidence: vec![evidence], judged: true })
+            }
+            Seen::Match { words, evidence, .. } => Err(Ended::Refused { words, evidence: vec![evidence] }),
+            Seen::Nothing { text, evidence, silent } => Err(unseen(silent, silence, fail_as, &text).with(evidence)),
+        }
+    }
+
+    async fn refrain(&mut self, channel: &str, pattern: &Template, during: &Within, fail_as: &FailAs) -> StepResult {
+        let patterns = self.patterns(pattern, None)?;
+        let span = values::span(during, &self.shared.device)?;
+        let until = self.shared.bench.clock.now().after(span);
+        let seen = self.await_any(channel, &patterns, span).await?;
+        if self.shared.bench.clock.now() < until && matches!(seen, Seen::Nothing { .. }) {
+            return Err(Ended::judged(
+                Verdict::Inconclusive,
+                code::DEADLINE,
+                "the case ended before the time of this step was over",
+            ));
+        }
+        match seen {
+            Seen::Match { words, evidence, .. } => Err(failed(Some(fail_as), "", &format!("seen: {words}")).with(vec![evidence])),
+            Seen::Nothing { evidence, .. } => Ok(Passed { evidence, judged: true }),
+        }
+    }
+
+    fn check(&mut self, value: &Template, must: &Comparison, fail_as: &FailAs) -> StepResult {
+        let value = self.text(value)?;
+        let (holds, text) = match must {
+            Comparison::Equals(other) => {
+                let other = self.text(other)?;
+                (value == other, format!("expected `{other}`, found `{value}`"))
+            }
+            Comparison::Differs(other) => {
+                let other = self.text(other)?;
+                (value != other, format!("expected anything but `{other}`, found it"))
+            }
+            Comparison::Matches(pattern) => {
+                let pattern = self.values.pattern(pattern, &self.shared.device, &self.shared.images)?;
+                (
+                    compile(&format!("^(?:{pattern})$"))?.is_match(value.as_bytes()),
+                    format!("expected `{pattern}`, found `{value}`"),
+                )
+            }
+        };
+        if holds { Ok(Passed { evidence: Vec::new(), judged: true }) } else { Err(failed(Some(fail_as), "", &text)) }
+    }
+
+    async fn measure(
+        &mut self,
+        name: &str,
+        steps: &[Step],
+        at_most: &Within,
+        fail_as: &FailAs,
+        id: &StepId,
+        number: &str,
+        deeper: &mut Option<StepId>,
+    ) -> StepResult {
+        let limit = values::span(at_most, &self.shared.device)?;
+        let start = self.shared.bench.clock.now();
+        self.nested(steps, number, deeper).await?;
+        let took = self.shared.bench.clock.now().since(start);
+        let within = took <= limit;
+        self.shared.recorder.fact(Fact::Measured {
+            step: id.clone(),
+            name: name.to_owned(),
+            value: took.as_secs_f64(),
+            unit: "s".to_owned(),
+            limit: Some(Limit { at_least: None, at_most: Some(limit.as_secs_f64()) }),
+            within,
+        });
+        if within {
+            return Ok(Passed { evidence: Vec::new(), judged: true });
+        }
+        Err(failed(Some(fail_as), "", &format!("{name} was {:.3} s, allowed {:.3} s", took.as_secs_f64(), limit.as_secs_f64())))
+    }
+
+    async fn retry(
+        &mut self,
+        attempts: u32,
+        pause: Duration,
+        steps: &[Step],
+        id: &StepId,
+        number: &str,
+        deeper: &mut Option<StepId>,
+    ) -> StepResult {
+        for attempt in 1.. {
+            match self.nested(steps, number, deeper).await {
+                Ok(()) => break,
+                Err(ended) => {
+                    let (verdict, reason, _) = ended.clone().into_parts();
+                    // A bench fault is not something to try again until it looks like a pass.
+                    let stopped = self.stoppable && self.shared.stop.level().is_some();
+                    if attempt >= attempts || verdict == Verdict::Error || stopped {
+                        return Err(ended);
+                    }
+                    self.shared.recorder.fact(Fact::AttemptFailed { step: id.clone(), attempt, of: attempts, reason });
+                    *deeper = None;
+                    self.pause(pause).await?;
+                }
+            }
+        }
+        Ok(Passed::default())
+    }
+
+    // --- procedures ---
+
+    async fn procedure(
+        &mut self,
+        name: &str,
+        with: &[(String, Template)],
+        wanted: Outcome,
+        fail_as: Option<&FailAs>,
+        silence: Silence,
+        number: &str,
+        deeper: &mut Option<StepId>,
+    ) -> StepResult {
+        let shared = Arc::clone(&self.shared);
+        let spec = shared.device.procedures.get(name).ok_or_else(|| Unresolved { name: name.to_owned() })?;
+        let mut inner = Values::default();
+        for (parameter, value) in with {
+            inner.set(parameter, self.text(value)?);
+        }
+        let outer = std::mem::replace(&mut self.values, inner);
+        let result = self.outcome(spec, silence, fail_as, number, deeper).await;
+        let inner = std::mem::replace(&mut self.values, outer);
+        for value in &spec.returns {
+            if let Some(found) = inner.get(value) {
+                self.values.set(value, found);
+            }
+        }
+        let (outcome, words, evidence) = result?;
+        match (wanted, outcome) {
+            (Outcome::Done, Outcome::Done) | (Outcome::Refused, Outcome::Refused) => Ok(Passed { evidence, judged: true }),
+            (Outcome::Refused, Outcome::Done) => {
+                Err(failed(fail_as, code::NOT_REFUSED, &format!("{name} should have been refused, but was done: {words}"))
+                    .with(evidence))
+            }
+            (Outcome::Done, Outcome::Refused) => {
+                Err(failed(fail_as, code::REFUSED, &format!("{name} was refused: {words}")).with(evidence))
+            }
+        }
+    }
+
+    /// Runs a procedure's steps and recognises its outcome.
+    async fn outcome(
+        &mut self,
+        spec: &Procedure,
+        silence: Silence,
+        fail_as: Option<&FailAs>,
+        number: &str,
+        deeper: &mut Option<StepId>,
+    ) -> Result<(Outcome, String, Vec<EvidenceRef>), Ended> {
+        let mut refused = None;
+        match self.nested(&spec.steps, number, deeper).await {
+            Ok(()) => {}
+            Err(Ended::Refused { words, evidence }) => {
+                *deeper = None;
+                refused = Some((words, evidence));
+            }
+            Err(ended) => return Err(ended),
+        }
+        let Some(end) = &spec.outcome else {
+            return Ok(refused
+                .map_or((Outcome::Done, String::new(), Vec::new()), |(words, evidence)| (Outcome::Refused, words, evidence)));
+        };
+        let found = match refused {
+            Some((words, evidence)) => (Outcome::Refused, words, evidence),
+            None => self.recognise(end, silence, fail_as).await?,
+        };
+        if let Some(then) = &end.then {
+            let patterns = self.patterns(then, None)?;
+            let allowed = values::span(&end.within, &self.shared.device)?;
+            // A `done` pattern may itself be the sign of being up; look from the outcome on.
+            if let Seen::Nothing { text, evidence, .. } = self.await_any(&end.channel, &patterns, allowed).await? {
+                let text = format!("the device did not come up again: {text}");
+                return Err(failed(fail_as, code::NOT_READY, &text).with(evidence));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn recognise(
+        &mut self,
+        end: &OutcomeSpec,
+        silence: Silence,
+        fail_as: Option<&FailAs>,
+    ) -> Result<(Outcome, String, Vec<EvidenceRef>), Ended> {
+        let patterns = self.patterns(&end.done, end.refused.as_ref())?;
+        let allowed = values::span(&end.within, &self.shared.device)?;
+        match self.await_any(&end.channel, &patterns, allowed).await? {
+            Seen::Match { which, words, captures, evidence } => {
+                for (name, value) in captures {
+                    self.values.set(name, value);
+                }
+                Ok((if which == 0 { Outcome::Done } else { Outcome::Refused }, words, vec![evidence]))
+            }
+            Seen::Nothing { text, evidence, silent } => Err(unseen(silent, silence, fail_as, &text).with(evidence)),
+        }
+    }
+
+    /// Runs steps below the current one; the id of the deepest step that did not pass goes to `deeper`.
+    pub(super) async fn nested(&mut self, steps: &[Step], number: &str, deeper: &mut Option<StepId>) -> Result<(), Ended> {
+        self.steps(steps, format!("{number}.")).await.map_err(|(ended, id)| {
+            *deeper = Some(id);
+            ended
+        })
+    }
+
+    // --- waiting ---
+
+    /// Waits for one of the patterns on a console from its mark; a match moves the mark to its end.
+    async fn await_any(&mut self, channel: &str, patterns: &Patterns, allowed: Duration) -> Result<Seen, Ended> {
+        let shared = Arc::clone(&self.shared);
+        let console = console(&shared, channel)?;
+        let from = self.marks.get(channel).copied().unwrap_or(0);
+        let deadline = shared.bench.clock.now().after(allowed).min(self.deadline);
+        let matchers: Vec<&Matcher> = patterns.matchers.iter().collect();
+        let seen = tokio::select! {
+            biased;
+            () = self.stopped() => return Err(Ended::cancelled()),
+            seen = console.expect(from, &matchers, deadline) => seen,
+        };
+        let file = format!("{channel}.rx");
+        match seen {
+            Expectation::Matched(Found { which, start, end, captures, bytes, .. }) => {
+                self.marks.insert(channel.to_owned(), end);
+                let evidence = EvidenceRef { file, offset: start, len: end - start };
+                Ok(Seen::Match { which, words: String::from_utf8_lossy(&bytes).into_owned(), captures, evidence })
+            }
+            Expectation::TimedOut { .. } if deadline >= self.deadline => Err(out_of_time()),
+            Expectation::TimedOut { seen, .. } => {
+                // Ends of lines that an earlier answer left behind are not an answer.
+                let silent = console.bytes(from..console.mark()).is_some_and(|bytes| bytes.trim_ascii().is_empty());
+                let sources = patterns.sources.join("` nor `");
+                let tail = String::from_utf8_lossy(&seen);
+                let tail: String = tail.chars().rev().take(200).collect::<Vec<_>>().into_iter().rev().collect();
+                let text = if silent {
+                    format!("`{sources}` did not appear on {channel} within {allowed:?}; the device said nothing")
+                } else {
+                    format!("`{sources}` did not appear on {channel} within {allowed:?}; last seen: {:?}", tail.trim())
+                };
+                let len = console.mark().saturating_sub(from);
+                let evidence = if len == 0 { Vec::new() } else { vec![EvidenceRef { file, offset: from, len }] };
+                Ok(Seen::Nothing { text, evidence, silent })
+            }
+            Expectation::Gap { missing } => {
+                let text = format!(
+                    "{channel}: bytes {} to {} are no longer in memory, so the pattern cannot be looked for",
+                    missing.start, missing.end
+                );
+                Err(Ended::judged(Verdict::Inconclusive, code::UNEXPECTED, text))
+            }
+            Expectation::Lost { why } => Err(Ended::fault(format!("channel {channel} was lost: {why}"))),
+        }
+    }
+
+    /// Lets bench time pass.
+    pub(super) async fn pause(&self, time: Duration) -> Result<(), Ended> {
+        let clock = &self.shared.bench.clock;
+        let until = clock.now().after(time);
+        tokio::select! {
+            biased;
+            () = self.stopped() => return Err(Ended::cancelled()),
+            () = clock.sleep_until(until.min(self.deadline)) => {}
+        }
+        if until > self.deadline { Err(out_of_time()) } else { Ok(()) }
+    }
+
+    /// Bounds an act of the bench by the case's deadline and the stop signal.
+    async fn bounded<T>(&self, act: impl Future<Output = T> + Send) -> Result<T, Ended> {
+        tokio::select! {
+            biased;
+            () = self.stopped() => Err(Ended::cancelled()),
+            done = act => Ok(done),
+        }
+    }
+
+    /// Completes when waiting is to end.
+    async fn stopped(&self) {
+        if self.stoppable {
+            self.shared.stop.reached(StopLevel::Now).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    // --- small things ---
+
+    /// Sets the mark of every console to now. Called before each stimulus.
+    fn mark_all(&mut self) {
+        for (name, console) in &self.shared.bench.consoles {
+            self.marks.insert(name.clone(), console.mark());
+        }
+    }
+
+    fn stimulus(&mut self, proof: Proof, id: &StepId) -> Passed {
+        match proof {
+            Proof::Seen(witness) => self.shared.recorder.fact(Fact::Witnessed { step: id.clone(), witness }),
+            Proof::None(missing) => {
+                self.ledger.unwitnessed.push(missing.clone());
+                self.shared.recorder.fact(Fact::Unwitnessed { step: id.clone(), missing });
+            }
+        }
+        Passed::default()
+    }
+
+    fn matched(
+        &mut self,
+        id: &StepId,
+        channel: &str,
+        pattern: &str,
+        captures: &BTreeMap<String, String>,
+        evidence: &EvidenceRef,
+    ) {
+        for (name, value) in captures {
+            self.values.set(name, value);
+        }
+        self.shared.recorder.fact(Fact::Matched {
+            step: id.clone(),
+            channel: ChannelName::new(channel),
+            pattern: pattern.to_owned(),
+            evidence: evidence.clone(),
+            captures: captures.clone(),
+        });
+    }
+
+    fn probe(&self, channel: &str) -> Result<&tokio::sync::Mutex<Box<dyn crate::channel::link::ProbeLink>>, Ended> {
+        self.shared.bench.probes.get(channel).ok_or_else(|| Ended::fault(format!("the rig has no probe channel {channel}")))
+    }
+
+    fn text(&self, template: &Template) -> Result<String, Unresolved> {
+        self.values.text(template, &self.shared.device, &self.shared.images)
+    }
+
+    fn patterns(&self, first: &Template, second: Option<&Template>) -> Result<Patterns, Ended> {
+        let mut patterns = Patterns { sources: Vec::new(), matchers: Vec::new() };
+        for template in std::iter::once(first).chain(second) {
+            let source = self.values.pattern(template, &self.shared.device, &self.shared.images)?;
+            patterns.matchers.push(Matcher::new(compile(&source)?));
+            patterns.sources.push(source);
+        }
+        Ok(patterns)
+    }
+}
+
+struct Patterns {
+    sources: Vec<String>,
+    matchers: Vec<Matcher>,
+}
+
+enum Seen {
+    Match { which: usize, words: String, captures: BTreeMap<String, String>, evidence: EvidenceRef },
+    Nothing { text: String, evidence: Vec<EvidenceRef>, silent: bool },
+}
+
+/// What it means that something did not appear: a silent device is what the plan says, one that spoke otherwise has failed if the
+/// step has a reason for it.
+fn unseen(silent: bool, silence: Silence, fail_as: Option<&FailAs>, text: &str) -> Ended {
+    match (silent, silence, fail_as) {
+        (true, Silence::Inconclusive, _) => Ended::judged(Verdict::Inconclusive, code::SILENT, text),
+        (true, Silence::Fail, _) => failed(fail_as, code::SILENT, text),
+        (false, _, Some(_)) | (false, Silence::Fail, None) => failed(fail_as, code::UNEXPECTED, text),
+        (false, Silence::Inconclusive, None) => Ended::judged(Verdict::Inconclusive, code::UNEXPECTED, text),
+    }
+}
+
+/// A failure of the device, in the plan's words where it has some.
+fn failed(fail_as: Option<&FailAs>, otherwise: &str, seen: &str) -> Ended {
+    let (code, text) = match fail_as {
+        Some(FailAs { code, text }) if text.is_empty() => (code.as_str(), seen.to_owned()),
+        Some(FailAs { code, text }) => (code.as_str(), format!("{text}: {seen}")),
+        None => (otherwise, seen.to_owned()),
+    };
+    Ended::Judged { verdict: Verdict::Fail, reason: Reason { code: code.to_owned(), text }, evidence: Vec::new() }
+}
+
+fn out_of_time() -> Ended {
+    Ended::judged(Verdict::Inconclusive, code::DEADLINE, "the time allowed for this case is over")
+}
+
+pub(super) fn compile(source: &str) -> Result<Regex, Ended> {
+    let compiled = RegexBuilder::new(source).size_limit(PATTERN_LIMIT).multi_line(true).build();
+    compiled.map_err(|error| Ended::fault(format!("pattern `{source}`: {error}")))
+}
+
+fn console<'a>(shared: &'a Shared, channel: &str) -> Result<&'a Console, Ended> {
+    shared.bench.consoles.get(channel).ok_or_else(|| Ended::fault(format!("the rig has no console channel {channel}")))
+}

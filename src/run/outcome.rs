@@ -1,0 +1,150 @@
+//! How a step ends, and the rules that turn steps into a case's verdict.
+
+use crate::event::{EvidenceRef, Reason, Verdict};
+
+/// Codes of reasons that the bench itself gives. Those of plans come from the plan.
+pub mod code {
+    /// The stimulus was given but nothing proves it.
+    pub const NO_WITNESS: &str = "NO-WITNESS";
+    /// No step of the case judged anything.
+    pub const NOTHING_JUDGED: &str = "NOTHING-JUDGED";
+    /// The device said nothing at all.
+    pub const SILENT: &str = "SILENT";
+    /// The device said something, but not what was expected in time.
+    pub const UNEXPECTED: &str = "UNEXPECTED";
+    /// The device refused where it should have done.
+    pub const REFUSED: &str = "REFUSED";
+    /// The device did what it should have refused.
+    pub const NOT_REFUSED: &str = "NOT-REFUSED";
+    /// The device did not come up again.
+    pub const NOT_READY: &str = "NOT-READY";
+    /// The case or run took longer than allowed.
+    pub const DEADLINE: &str = "DEADLINE";
+    /// An instrument did not do its part.
+    pub const BENCH_FAULT: &str = "BENCH-FAULT";
+    /// The journal could not be written.
+    pub const JOURNAL: &str = "JOURNAL";
+    /// Somebody stopped the run.
+    pub const CANCELLED: &str = "CANCELLED";
+    /// A defect of hilbench.
+    pub const BUG: &str = "BUG";
+    /// The safe state could not be confirmed.
+    pub const SAFE_STATE: &str = "SAFE-STATE";
+}
+
+/// Why a step did not pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Judged, and not pass.
+    Judged {
+        /// Inconclusive, fail or error.
+        verdict: Verdict,
+        /// Why.
+        reason: Reason,
+        /// What decided.
+        evidence: Vec<EvidenceRef>,
+    },
+    /// The device refused; what that means is for the caller of the procedure to say.
+    Refused {
+        /// The device's words.
+        words: String,
+        /// Where they stand.
+        evidence: Vec<EvidenceRef>,
+    },
+}
+
+impl Ended {
+    /// A verdict with its reason, without evidence.
+    pub fn judged(verdict: Verdict, code: &str, text: impl Into<String>) -> Self {
+        Self::Judged { verdict, reason: Reason { code: code.to_owned(), text: text.into() }, evidence: Vec::new() }
+    }
+
+    /// A fault of the bench.
+    pub fn fault(text: impl Into<String>) -> Self {
+        Self::judged(Verdict::Error, code::BENCH_FAULT, text)
+    }
+
+    /// Somebody stopped the run.
+    pub fn cancelled() -> Self {
+        Self::judged(Verdict::Inconclusive, code::CANCELLED, "the run was stopped")
+    }
+
+    /// The same with evidence.
+    #[must_use]
+    pub fn with(self, more: Vec<EvidenceRef>) -> Self {
+        match self {
+            Self::Judged { verdict, reason, .. } => Self::Judged { verdict, reason, evidence: more },
+            Self::Refused { words, .. } => Self::Refused { words, evidence: more },
+        }
+    }
+
+    /// As verdict and reason. A refusal that nobody asked about cannot be judged.
+    #[must_use]
+    pub fn into_parts(self) -> (Verdict, Reason, Vec<EvidenceRef>) {
+        match self {
+            Self::Judged { verdict, reason, evidence } => (verdict, reason, evidence),
+            Self::Refused { words, evidence } => {
+                let text = format!("the device refused outside a procedure whose caller says what a refusal means: {words}");
+                (Verdict::Inconclusive, Reason { code: code::REFUSED.to_owned(), text }, evidence)
+            }
+        }
+    }
+}
+
+/// What a case has collected besides the first step that did not pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Steps that judged the device and passed.
+    pub judged: u32,
+    /// What would have proven a stimulus that nothing proves.
+    pub unwitnessed: Vec<String>,
+}
+
+/// The verdict of a case all of whose steps passed: a stimulus without a witness, or nothing judged at all, is never a pass.
+#[must_use]
+pub fn conclude(ledger: &Ledger) -> (Verdict, Option<Reason>) {
+    if let Some(first) = ledger.unwitnessed.first() {
+        let more = match ledger.unwitnessed.len() {
+            1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        let text = format!("nothing proves that the stimulus took place; missing: {first}{more}");
+        return (Verdict::Inconclusive, Some(Reason { code: code::NO_WITNESS.to_owned(), text }));
+    }
+    if ledger.judged == 0 {
+        let text = "no step of this case judged the device; add an `expect`, `check` or `do`".to_owned();
+        return (Verdict::Inconclusive, Some(Reason { code: code::NOTHING_JUDGED.to_owned(), text }));
+    }
+    (Verdict::Pass, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ended, Ledger, Verdict, code, conclude};
+
+    #[test]
+    fn a_stimulus_without_a_witness_never_passes() {
+        let (verdict, reason) = conclude(&Ledger { judged: 5, unwitnessed: vec!["rail read-back".to_owned()] });
+        assert_eq!(verdict, Verdict::Inconclusive);
+        let reason = reason.unwrap();
+        assert_eq!(reason.code, code::NO_WITNESS);
+        assert!(reason.text.contains("rail read-back"));
+    }
+
+    #[test]
+    fn a_case_that_judges_nothing_never_passes() {
+        let (verdict, reason) = conclude(&Ledger::default());
+        assert_eq!((verdict, reason.unwrap().code.as_str()), (Verdict::Inconclusive, code::NOTHING_JUDGED));
+    }
+
+    #[test]
+    fn judged_and_witnessed_passes() {
+        assert_eq!(conclude(&Ledger { judged: 1, unwitnessed: Vec::new() }), (Verdict::Pass, None));
+    }
+
+    #[test]
+    fn a_bench_fault_is_an_error_and_a_stray_refusal_is_inconclusive() {
+        assert_eq!(Ended::fault("x").into_parts().0, Verdict::Error);
+        assert_eq!(Ended::Refused { words: "no".to_owned(), evidence: Vec::new() }.into_parts().0, Verdict::Inconclusive);
+    }
+}

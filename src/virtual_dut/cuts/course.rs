@@ -1,0 +1,317 @@
+//! What becomes of a device after a cut: the facts that the oracle judges.
+//!
+//! # Why remembering is sound
+//!
+//! A course is a function of the machine at power-on and of nothing else: the machine is deterministic, and the questions and their
+//! instants are fixed for the search. Its result is remembered under a [`Key`] made of the digest of the *complete* machine (processor,
+//! peripherals, SRAM, flash, UICR), the time, and what else decides the rest. So nothing has to be argued about which parts of the
+//! device matter: SRAM in particular is part of the key, read or not.
+//!
+//! What makes different cuts meet in one key is physical, not assumed. The power stays off until an instant fixed for the search and
+//! long enough for SRAM to lose everything, so the SRAM that a recovery starts with does not depend on what ran before. After that,
+//! two devices differ in flash only, and they meet as soon as an erase has removed the difference. One cut in sixteen is followed by
+//! a power-on so soon that SRAM keeps part of its content; these recoveries meet nobody and are executed in full.
+
+use std::time::Duration;
+
+use super::{
+    Questions,
+    console::{Asked, Console, Heard, cycles},
+    log::Log,
+    memory::{Key, Memory},
+};
+use crate::virtual_dut::{CYCLES_PER_SECOND, Machine, recording::pass};
+
+/// Off time after which SRAM holds nothing of what it held, in cycles: one minute.
+const LONG: u64 = 60 * CYCLES_PER_SECOND;
+/// Off time after which SRAM holds part of it, in cycles: 50 ms.
+const SHORT: u64 = CYCLES_PER_SECOND / 20;
+/// Instants after power-on at which a recovery may turn out to be known, in milliseconds: the first before anything has run, the second
+/// after the first page erase (21 ms) that a resumed update does, then ever rarer.
+const LOOKS: [u64; 9] = [0, 30, 60, 120, 240, 480, 960, 1920, 3840];
+
+/// What came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing within the time allowed.
+    Dark,
+    /// The version before the update.
+    Old,
+    /// The version of the update.
+    New,
+    /// Something that says to be of another version.
+    Other,
+}
+
+/// The answer to the question for the counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counter {
+    /// No answer, or not a number.
+    Unknown,
+    /// This.
+    Is(u64),
+}
+
+/// From the first power-on after the cut to the end of the examination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Course {
+    /// First power-on.
+    pub(super) first: Seen,
+    /// Flash operations between the power-on and `ready` (or the end of the time allowed).
+    pub(super) operations: u32,
+    /// Whether the settings were those expected. Asked after the first power-on.
+    pub(super) settings: bool,
+    /// Asked after the first power-on.
+    pub(super) counter: Counter,
+    /// What followed; not examined if the first power-on brought up nothing, or something unknown.
+    pub(super) rest: Option<Rest>,
+}
+
+/// From the second power-on on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// Second power-on, nothing having been asked or sent since the first.
+    pub(super) second: Seen,
+    /// Third power-on, if the second brought up the new version.
+    pub(super) third: Option<Seen>,
+    /// Whether a genuine update then worked, every exchange of it.
+    pub(super) updated: bool,
+    /// What came up after that and a further power-on.
+    pub(super) after: Seen,
+}
+
+/// What was found out already.
+#[derive(Debug)]
+pub(super) struct Memories {
+    courses: Memory<Course>,
+    rests: Memory<Rest>,
+    updates: Memory<(bool, Seen)>,
+}
+
+impl Memories {
+    pub(super) fn new() -> Self {
+        Self { courses: Memory::new(), rests: Memory::new(), updates: Memory::new() }
+    }
+
+    /// Findings and entries of each, for figures.
+    pub(super) fn figures(&self) -> [(u64, usize); 3] {
+        [self.courses.figures(), self.rests.figures(), self.updates.figures()]
+    }
+}
+
+const STAGE_FIRST: u32 = 0;
+const STAGE_REST: u32 = 1 << 16;
+const STAGE_UPDATE: u32 = 2 << 16;
+
+/// An examination of one device.
+#[derive(Debug)]
+pub(super) struct Examiner<'a> {
+    pub(super) questions: &'a Questions,
+    /// `None`: everything is executed.
+    pub(super) memories: Option<&'a Memories>,
+}
+
+impl Examiner<'_> {
+    /// Instant of the `slot`-th power-on: the same for every point of a search.
+    fn slot(&self, slot: u64) -> u64 {
+        self.questions.zero + LONG + slot * (LONG + cycles(self.questions.recovery))
+    }
+
+    /// Raises the supply of a machine that a cut has switched off; `again` after a second cut. With `soon`, before SRAM has decayed.
+    pub(super) fn power_on(&self, machine: &mut Machine, again: bool, soon: bool, log: Option<&mut Log>) {
+        let at = if soon { machine.now() + SHORT } else { self.slot(u64::from(again)) };
+        raise(machine, at, log);
+    }
+
+    /// Lets a device that has just been powered do what it wants until it is ready.
+    ///
+    /// `ready` is looked for in each line with its line end, not across lines: that keeps what was printed earlier out of the state.
+    /// `look` is called at fixed instants with the output since the last line end, and may end it (`None`).
+    fn come_up(&self, console: &mut Console, mut look: impl FnMut(&Console) -> bool) -> Option<Seen> {
+        let on = console.machine.now();
+        let end = on.saturating_add(cycles(self.questions.recovery));
+        let mut looks = LOOKS.iter().map(|ms| on + ms * (CYCLES_PER_SECOND / 1000)).filter(|at| *at < end).peekable();
+        loop {
+            if looks.next_if(|at| *at <= console.machine.now()).is_some() && look(console) {
+                return None;
+            }
+            let until = looks.peek().map_or(end, |at| *at);
+            let heard = console.listen(until);
+            if let Some(seen) = self.questions.ready(&console.unread) {
+                console.unread.clear();
+                console.note(match seen {
+                    Seen::Old => "up: the old version",
+                    Seen::New => "up: the new version",
+                    _ => "up: neither the old nor the new version",
+                });
+                return Some(seen);
+            }
+            match heard {
+                Heard::Line => console.unread.clear(),
+                Heard::Over if until == end => {
+                    console.note(&format!("not ready within {:?}", self.questions.recovery));
+                    return Some(Seen::Dark);
+                }
+                Heard::Over | Heard::Quiet => {}
+            }
+        }
+    }
+
+    /// Examines a device whose supply has just been raised.
+    pub(super) fn course(&self, machine: Machine, mut log: Option<&mut Log>) -> Course {
+        let memory = self.memories.filter(|_| log.is_none()).map(|memories| &memories.courses);
+        let (on, before) = (machine.now(), machine.nv().counts().total());
+        let mut passed = Vec::new();
+        let mut known = None;
+        let mut console = Console::new(machine, log.as_deref_mut());
+        let seen = self.come_up(&mut console, |console| {
+            let Some(memory) = memory else { return false };
+            // The instant of the power-on decides how much time is left.
+            let key = Key::new(&console.machine, STAGE_FIRST, &[&on.to_le_bytes(), console.unread.as_slice()].concat());
+            let operations = operations_since(&console.machine, before);
+            known = memory.get(key).map(|course| Course { operations: course.operations + operations, ..course });
+            passed.push((key, operations));
+            known.is_some()
+        });
+        let course = match (known, seen) {
+            (Some(course), _) => course,
+            (None, seen) => {
+                let operations = operations_since(&console.machine, before);
+                let machine = console.machine;
+                self.examine(seen.unwrap_or(Seen::Dark), operations, machine, log)
+            }
+        };
+        if let Some(memory) = memory {
+            for (key, operations) in passed {
+                memory.put(key, Course { operations: course.operations - operations, ..course });
+            }
+        }
+        course
+    }
+
+    /// Questions and the further power cycles of a device that has come up, or has not.
+    fn examine(&self, first: Seen, operations: u32, machine: Machine, mut log: Option<&mut Log>) -> Course {
+        let mut course = Course { first, operations, settings: false, counter: Counter::Unknown, rest: None };
+        if matches!(first, Seen::Dark | Seen::Other) {
+            return course;
+        }
+        // The questions are put to a copy: the device that is switched off next has not been asked anything.
+        let mut console = Console::new(machine.clone(), log.as_deref_mut());
+        course.settings = self.questions.settings_kept(&mut console);
+        course.counter = self.questions.counter(&mut console);
+        course.rest = Some(self.rest(machine, log));
+        course
+    }
+
+    fn rest(&self, mut machine: Machine, mut log: Option<&mut Log>) -> Rest {
+        if let Some(log) = &mut log {
+            log.note(machine.now(), "the questions were put to a copy; the device itself is switched off and on again");
+        }
+        cycle(&mut machine, self.slot(2), log.as_deref_mut());
+        let memory = self.memories.filter(|_| log.is_none()).map(|memories| &memories.rests);
+        let key = memory.map(|memory| (memory, Key::new(&machine, STAGE_REST, &[])));
+        if let Some(known) = key.and_then(|(memory, key)| memory.get(key)) {
+            return known;
+        }
+        let rest = self.find_rest(machine, log);
+        if let Some((memory, key)) = key {
+            memory.put(key, rest);
+        }
+        rest
+    }
+
+    fn find_rest(&self, machine: Machine, mut log: Option<&mut Log>) -> Rest {
+        let mut rest = Rest { second: Seen::Dark, third: None, updated: false, after: Seen::Dark };
+        let mut console = Console::new(machine, log.as_deref_mut());
+        rest.second = self.come_up(&mut console, |_| false).unwrap_or(Seen::Dark);
+        let mut machine = console.machine;
+        let mut last = rest.second;
+        if last == Seen::New {
+            cycle(&mut machine, self.slot(3), log.as_deref_mut());
+            let mut console = Console::new(machine, log.as_deref_mut());
+            last = self.come_up(&mut console, |_| false).unwrap_or(Seen::Dark);
+            machine = console.machine;
+            rest.third = Some(last);
+        }
+        if matches!(last, Seen::Old | Seen::New) {
+            (rest.updated, rest.after) = self.update(machine, log);
+        }
+        rest
+    }
+
+    /// A genuine update, and what runs after it and a power cycle.
+    pub(super) fn update(&self, machine: Machine, mut log: Option<&mut Log>) -> (bool, Seen) {
+        let memory = self.memories.filter(|_| log.is_none()).map(|memories| &memories.updates);
+        let mut passed = Vec::new();
+        let mut known = None;
+        let mut console = Console::new(machine, log.as_deref_mut());
+        console.note("a genuine update");
+        let asked = console.ask(&self.questions.update, |index, console| {
+            let Some(memory) = memory else { return false };
+            // Devices that differ meet when the place of the new image has been erased, early in the update.
+            if index > 8 && index % 32 != 0 {
+                return false;
+            }
+            let key = Key::new(&console.machine, STAGE_UPDATE + index as u32, &console.unread);
+            passed.push(key);
+            known = memory.get(key);
+            known.is_some()
+        });
+        let mut machine = console.machine;
+        let result = known.unwrap_or_else(|| {
+            if !matches!(asked, Asked::Answered(_)) {
+                return (false, Seen::Dark);
+            }
+            let at = machine.now() + LONG;
+            cycle(&mut machine, at, log.as_deref_mut());
+            let mut console = Console::new(machine, log.as_deref_mut());
+            (true, self.come_up(&mut console, |_| false).unwrap_or(Seen::Dark))
+        });
+        if let Some(memory) = memory {
+            for key in passed {
+                memory.put(key, result);
+            }
+        }
+        result
+    }
+
+    /// Switches `machine` off and on again and lets it come up. For devices that nobody has cut.
+    pub(super) fn restarted(&self, mut machine: Machine) -> (Seen, Machine) {
+        let at = machine.now() + LONG;
+        cycle(&mut machine, at, None);
+        let mut console = Console::new(machine, None);
+        let seen = self.come_up(&mut console, |_| false).unwrap_or(Seen::Dark);
+        (seen, console.machine)
+    }
+}
+
+fn operations_since(machine: &Machine, before: u64) -> u32 {
+    u32::try_from(machine.nv().counts().total().saturating_sub(before)).unwrap_or(u32::MAX)
+}
+
+/// Off now, on at `at`.
+fn cycle(machine: &mut Machine, at: u64, mut log: Option<&mut Log>) {
+    drop_supply(machine, log.as_deref_mut());
+    raise(machine, at, log);
+}
+
+/// Drops the supply; what was still on its way out is in the transcript and nowhere else.
+fn drop_supply(machine: &mut Machine, log: Option<&mut Log>) {
+    machine.power_off();
+    let late = machine.uart_take_timed();
+    if let Some(log) = log {
+        log.received(&late);
+        log.note(machine.now(), "power off");
+    }
+}
+
+fn raise(machine: &mut Machine, at: u64, log: Option<&mut Log>) {
+    let off = machine.now();
+    pass(machine, at);
+    machine.uart_take_timed();
+    machine.power_on();
+    if let Some(log) = log {
+        let span = Duration::from_nanos((machine.now() - off) * 1_000_000_000 / CYCLES_PER_SECOND);
+        log.note(machine.now(), &format!("power on after {span:?}"));
+    }
+}

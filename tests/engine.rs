@@ -1,0 +1,685 @@
+//! The rules of the engine, each on a bench of fakes: what a step, a fault, a stop, a panic and a broken journal lead to.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use hilbench::{
+    channel::{
+        clock::{BoxFuture, Clock, WallClock},
+        link::{ButtonLink, ChannelKind, Driver, LinkError, Opened, Parameters, Proof, SupplyLink},
+    },
+    event::{Event, Fact, Request, RunHeader, RunId, StopLevel, Verdict, Witness},
+    journal::{Journal, Options},
+    plan::model::{Alteration, AlteredImage, Case, Plan},
+    rig::model::{ChannelSpec, Device, Image, OutcomeSpec, Procedure, Rig, SafeAction},
+    run::{
+        cuts::CutOptions,
+        dispatch::{RunEnd, Setup, run},
+        registry::Registry,
+    },
+    step::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within},
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    sync::mpsc,
+};
+
+/// What the fake device answers to a line; `None` is silence.
+type Answer = fn(&str) -> Option<String>;
+
+/// How the fake supply behaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Supply {
+    Proven,
+    Unproven,
+    Broken,
+    Panics,
+    Stuck,
+}
+
+/// State of the fake bench, seen by the tests afterwards.
+#[derive(Default)]
+struct World {
+    up: AtomicBool,
+    pressed: AtomicBool,
+    switched: AtomicU32,
+}
+
+struct FakeConsole(Answer);
+struct FakeSupply(Supply, Arc<World>);
+struct FakeButton(Arc<World>);
+
+fn witness(what: &str) -> Proof {
+    Proof::Seen(Witness { what: what.to_owned(), evidence: None })
+}
+
+impl Driver for FakeConsole {
+    fn name(&self) -> &'static str {
+        "fake-console"
+    }
+    fn kind(&self) -> ChannelKind {
+        ChannelKind::Console
+    }
+    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
+        &[]
+    }
+    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
+        Ok("console 1".to_owned())
+    }
+    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
+        let answer = self.0;
+        Box::pin(async move {
+            let (ours, theirs) = tokio::io::duplex(4096);
+            tokio::spawn(async move {
+                let (read, mut write) = tokio::io::split(theirs);
+                let mut lines = BufReader::new(read).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    if let Some(text) = answer(&line)
+                        && write.write_all(text.as_bytes()).await.is_err()
+                    {
+                        return;
+                    }
+                }
+            });
+            Ok(Opened::Console(Box::new(ours)))
+        })
+    }
+}
+
+impl Driver for FakeSupply {
+    fn name(&self) -> &'static str {
+        "fake-supply"
+    }
+    fn kind(&self) -> ChannelKind {
+        ChannelKind::Supply
+    }
+    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
+        &[]
+    }
+    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
+        Ok("supply 1".to_owned())
+    }
+    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
+        let link = SupplyState(self.0, Arc::clone(&self.1));
+        Box::pin(async move { Ok(Opened::Supply(Box::new(link))) })
+    }
+}
+
+struct SupplyState(Supply, Arc<World>);
+
+impl SupplyLink for SupplyState {
+    fn set(&mut self, up: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        Box::pin(async move {
+            self.1.switched.fetch_add(1, Ordering::SeqCst);
+            match (self.0, up) {
+                (Supply::Broken, true) => return Err(LinkError::new("switch supply 1 up", "no answer from the relay")),
+                (Supply::Panics, true) => panic!("a step breaks off"),
+                (Supply::Stuck, false) => return Ok(witness("commanded")),
+                _ => {}
+            }
+            self.1.up.store(up, Ordering::SeqCst);
+            Ok(if self.0 == Supply::Unproven { Proof::None("rail read-back".to_owned()) } else { witness("rail read back") })
+        })
+    }
+    fn is_up(&mut self) -> BoxFuture<'_, Result<Option<bool>, LinkError>> {
+        Box::pin(async move { Ok(Some(self.1.up.load(Ordering::SeqCst))) })
+    }
+}
+
+impl Driver for FakeButton {
+    fn name(&self) -> &'static str {
+        "fake-button"
+    }
+    fn kind(&self) -> ChannelKind {
+        ChannelKind::Button
+    }
+    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
+        &[]
+    }
+    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
+        Ok("button 1".to_owned())
+    }
+    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
+        let world = Arc::clone(&self.0);
+        Box::pin(async move { Ok(Opened::Button(Box::new(ButtonState(world)))) })
+    }
+}
+
+struct ButtonState(Arc<World>);
+
+impl ButtonLink for ButtonState {
+    fn set(&mut self, pressed: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        Box::pin(async move {
+            self.0.pressed.store(pressed, Ordering::SeqCst);
+            Ok(witness("contact read back"))
+        })
+    }
+}
+
+// --- building plans ---
+
+fn text(text: &str) -> Template {
+    Template(text.to_owned())
+}
+
+fn span(ms: u64) -> Within {
+    Within::Span(Duration::from_millis(ms))
+}
+
+fn code(code: &str) -> FailAs {
+    FailAs { code: code.to_owned(), text: String::new() }
+}
+
+fn step(kind: StepKind) -> Step {
+    Step { kind, line: 1 }
+}
+
+fn send(line: &str) -> Step {
+    step(StepKind::Send { channel: "console".to_owned(), data: SendData::Line(text(line)) })
+}
+
+fn expect_as(pattern: &str, silence: Silence, fail_as: Option<FailAs>) -> Step {
+    let (channel, pattern) = ("console".to_owned(), text(pattern));
+    step(StepKind::Expect { channel, pattern, within: span(1000), refused: None, silence, fail_as })
+}
+
+fn expect(pattern: &str) -> Step {
+    expect_as(pattern, Silence::Inconclusive, None)
+}
+
+fn power(up: bool) -> Step {
+    step(StepKind::Power { channel: "supply".to_owned(), up })
+}
+
+fn wait(ms: u64) -> Step {
+    step(StepKind::Wait { time: Duration::from_millis(ms) })
+}
+
+fn perform(procedure: &str, expect: Outcome, reason: &str) -> Step {
+    let fail_as = Some(code(reason));
+    step(StepKind::Do { procedure: procedure.to_owned(), with: Vec::new(), expect, fail_as, silence: Silence::Inconclusive })
+}
+
+fn case(id: &str, steps: Vec<Step>) -> Case {
+    Case { id: id.to_owned(), title: id.to_owned(), assesses: Vec::new(), timeout: Duration::from_secs(60), steps, line: 1 }
+}
+
+fn plan(cases: Vec<Case>) -> Plan {
+    Plan {
+        name: "plan".to_owned(),
+        title: "plan".to_owned(),
+        requires: Vec::new(),
+        images: Vec::new(),
+        before_each: Vec::new(),
+        cases,
+        finally: Vec::new(),
+        timeout: Duration::from_secs(600),
+    }
+}
+
+fn one(steps: Vec<Step>) -> Plan {
+    plan(vec![case("case", steps)])
+}
+
+/// A lock that answers `ping`, refuses `bad`, takes `good`, and is silent to everything else.
+fn lock(line: &str) -> Option<String> {
+    match line {
+        "ping" => Some("pong\r\n".to_owned()),
+        "bad" => Some("refused header\r\nready 1\r\n".to_owned()),
+        "good" => Some("swap\r\nready 2\r\n".to_owned()),
+        "mute" => Some("refused header\r\n".to_owned()),
+        "other" => Some("something else\r\n".to_owned()),
+        _ => None,
+    }
+}
+
+fn device() -> Device {
+    let outcome = |then: Option<&str>| {
+        Some(OutcomeSpec {
+            channel: "console".to_owned(),
+            within: span(1000),
+            done: text(r"ready (?<version>\d+)"),
+            refused: Some(text(r"refused (?<why>\w+)")),
+            then: then.map(text),
+        })
+    };
+    let procedure = |line: &str, then| Procedure {
+        parameters: Vec::new(),
+        returns: vec!["version".to_owned()],
+        steps: vec![send(line)],
+        outcome: outcome(then),
+    };
+    let mut procedures = BTreeMap::new();
+    procedures.insert("install-bad".to_owned(), procedure("bad", Some("ready")));
+    procedures.insert("install-good".to_owned(), procedure("good", None));
+    procedures.insert("install-mute".to_owned(), procedure("mute", Some("ready")));
+    procedures.insert("install-nothing".to_owned(), procedure("nothing", None));
+    let image = Image { file: PathBuf::new(), address: None, version: Some("2".to_owned()), bytes: b"abcdefgh\n".to_vec() };
+    Device {
+        name: "lock".to_owned(),
+        file: PathBuf::new(),
+        declared: [("recovery-time".to_owned(), "2s".to_owned())].into(),
+        images: [("update".to_owned(), image)].into(),
+        layout: [("all".to_owned(), (0, None))].into(),
+        procedures,
+        interruption: None,
+    }
+}
+
+struct Ran {
+    end: RunEnd,
+    events: Vec<Event>,
+    world: Arc<World>,
+}
+
+impl Ran {
+    fn case(&self, id: &str) -> (Verdict, String) {
+        let found = self.events.iter().find_map(|event| match &event.fact {
+            Fact::CaseFinished { case, verdict, reason, .. } if case.as_str() == id => {
+                Some((*verdict, reason.as_ref().map(ToString::to_string).unwrap_or_default()))
+            }
+            _ => None,
+        });
+        found.unwrap_or_else(|| panic!("case {id} did not finish: {:#?}", self.events))
+    }
+
+    fn is(&self, verdict: Verdict, reason: &str) {
+        let (found, why) = self.case("case");
+        assert!(found == verdict && why.contains(reason), "expected {verdict} {reason}, found {found} {why}");
+    }
+
+    fn safe(&self) -> bool {
+        !self.world.up.load(Ordering::SeqCst) && !self.world.pressed.load(Ordering::SeqCst)
+    }
+
+    fn started(&self) -> Vec<&str> {
+        let ids = self.events.iter().filter_map(|event| match &event.fact {
+            Fact::StepStarted { step, .. } => Some(step.as_str()),
+            _ => None,
+        });
+        ids.collect()
+    }
+}
+
+struct Bench {
+    answer: Answer,
+    supply: Supply,
+    stop: Option<(Duration, StopLevel)>,
+    journal_limit: Option<usize>,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self { answer: lock, supply: Supply::Proven, stop: None, journal_limit: None }
+    }
+}
+
+fn rig() -> Rig {
+    let channel = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default() };
+    Rig {
+        name: "fakes".to_owned(),
+        file: PathBuf::new(),
+        device: device(),
+        channels: [
+            ("console".to_owned(), channel("fake-console")),
+            ("supply".to_owned(), channel("fake-supply")),
+            ("button".to_owned(), channel("fake-button")),
+        ]
+        .into(),
+        safe_state: vec![
+            SafeAction::Release { channel: "button".to_owned() },
+            SafeAction::Power { channel: "supply".to_owned(), up: false },
+        ],
+        safe_state_timeout: Duration::from_secs(5),
+        virtual_device: None,
+    }
+}
+
+/// A sink that is full after some bytes.
+struct Full(std::fs::File, usize);
+
+impl std::io::Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.1 = self.1.checked_sub(bytes.len()).ok_or_else(|| std::io::Error::other("no space left on device"))?;
+        std::io::Write::write(&mut self.0, bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Bench {
+    async fn run(self, plan: Plan) -> Ran {
+        let world = Arc::new(World::default());
+        let directory = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
+        let registry = Registry::new()
+            .with(Arc::new(FakeConsole(self.answer)))
+            .with(Arc::new(FakeSupply(self.supply, Arc::clone(&world))))
+            .with(Arc::new(FakeButton(Arc::clone(&world))));
+        let run_id = RunId::from("20260101-000000-0001");
+        let bench_clock = Arc::clone(&clock);
+        let mut options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));
+        if let Some(limit) = self.journal_limit {
+            options.sink = Some(Arc::new(move |_, file| Box::new(Full(file, limit))));
+        }
+        let journal = Journal::create(options).unwrap();
+        let mut cursor = journal.observe();
+        let header = RunHeader {
+            schema: hilbench::event::SCHEMA.to_owned(),
+            tool: "test".to_owned(),
+            run: run_id,
+            command: Vec::new(),
+            started: "2026-01-01T00:00:00Z".to_owned(),
+            clock: clock.name().to_owned(),
+            seed: 1,
+            plan: plan.name.clone(),
+            rig: "fakes".to_owned(),
+            device: "lock".to_owned(),
+            files: Vec::new(),
+            cases: Vec::new(),
+        };
+        let setup = Setup {
+            plan,
+            rig: rig(),
+            skipped: Vec::new(),
+            registry,
+            clock,
+            journal: journal.clone(),
+            header,
+            leases: directory.path().join("leases"),
+            guard: None,
+            cuts: CutOptions::default(),
+            hold: None,
+        };
+        let (requests, served) = mpsc::channel(4);
+        if let Some((after, level)) = self.stop {
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                let _ = requests.send(Request::Stop { level, by: "test".to_owned() }).await;
+            });
+        }
+        let end = run(setup, served).await;
+        let mut events = Vec::new();
+        while let Some(event) = cursor.try_next() {
+            events.push((*event).clone());
+        }
+        Ran { end, events, world }
+    }
+}
+
+async fn ran(plan: Plan) -> Ran {
+    Bench::default().run(plan).await
+}
+
+// --- judging the device ---
+
+#[tokio::test(start_paused = true)]
+async fn what_is_expected_and_seen_passes() {
+    let ran = ran(one(vec![power(true), send("ping"), expect("pong")])).await;
+    ran.is(Verdict::Pass, "");
+    assert_eq!((ran.end.verdict, ran.end.safe), (Verdict::Pass, true));
+    assert!(ran.safe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_device_is_what_the_plan_says() {
+    ran(one(vec![send("hello"), expect("pong")])).await.is(Verdict::Inconclusive, "SILENT");
+    let must_answer = expect_as("pong", Silence::Fail, Some(code("NO-RECOVERY")));
+    ran(one(vec![send("hello"), must_answer])).await.is(Verdict::Fail, "NO-RECOVERY");
+    // A reason alone does not turn silence into failure.
+    let reason_only = expect_as("pong", Silence::Inconclusive, Some(code("NO-RECOVERY")));
+    ran(one(vec![send("hello"), reason_only])).await.is(Verdict::Inconclusive, "SILENT");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_answer_fails_only_where_the_plan_has_a_reason() {
+    ran(one(vec![send("other"), expect("pong")])).await.is(Verdict::Inconclusive, "UNEXPECTED");
+    let reason = expect_as("pong", Silence::Inconclusive, Some(code("WRONG-ANSWER")));
+    ran(one(vec![send("other"), reason])).await.is(Verdict::Fail, "WRONG-ANSWER");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_before_the_stimulus_does_not_count() {
+    ran(one(vec![send("ping"), wait(100), send("hello"), expect("pong")])).await.is(Verdict::Inconclusive, "SILENT");
+    // And one answer satisfies one expectation.
+    ran(one(vec![send("ping"), expect("pong"), expect("pong")])).await.is(Verdict::Inconclusive, "SILENT");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_judged_by_who_asked() {
+    ran(one(vec![perform("install-bad", Outcome::Refused, "SIG")])).await.is(Verdict::Pass, "");
+    ran(one(vec![perform("install-bad", Outcome::Done, "GENUINE-REFUSED")])).await.is(Verdict::Fail, "GENUINE-REFUSED");
+    ran(one(vec![perform("install-good", Outcome::Refused, "SIG-PAYLOAD")])).await.is(Verdict::Fail, "SIG-PAYLOAD");
+    ran(one(vec![perform("install-good", Outcome::Done, "X")])).await.is(Verdict::Pass, "");
+    ran(one(vec![perform("install-nothing", Outcome::Refused, "X")])).await.is(Verdict::Inconclusive, "SILENT");
+    ran(one(vec![perform("install-mute", Outcome::Refused, "DEAD-AFTERWARDS")])).await.is(Verdict::Fail, "DEAD-AFTERWARDS");
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_returned_by_a_procedure_are_checked() {
+    let check = |wanted: &str| {
+        let must = Comparison::Equals(text(wanted));
+        step(StepKind::Check { value: text("${version}"), must, fail_as: code("VERSION") })
+    };
+    ran(one(vec![perform("install-good", Outcome::Done, "X"), check("2")])).await.is(Verdict::Pass, "");
+    ran(one(vec![perform("install-good", Outcome::Done, "X"), check("3")])).await.is(Verdict::Fail, "VERSION");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_not_appear_fails_when_it_does() {
+    let refrain = |pattern: &str| {
+        let (channel, pattern) = ("console".to_owned(), text(pattern));
+        step(StepKind::Refrain { channel, pattern, during: span(500), fail_as: code("LEAK") })
+    };
+    ran(one(vec![send("ping"), refrain("pong")])).await.is(Verdict::Fail, "LEAK");
+    ran(one(vec![send("ping"), refrain("secret")])).await.is(Verdict::Pass, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_measurement_is_held_against_its_limit() {
+    let measure = |ms| {
+        let (name, at_most, fail_as) = ("recovery-time".to_owned(), Within::Declared("recovery-time".to_owned()), code("SLOW"));
+        step(StepKind::Measure { name, steps: vec![wait(ms)], at_most, fail_as })
+    };
+    ran(one(vec![measure(1900)])).await.is(Verdict::Pass, "");
+    let slow = ran(one(vec![measure(2100)])).await;
+    slow.is(Verdict::Fail, "SLOW");
+    let measured =
+        slow.events.iter().any(|e| matches!(&e.fact, Fact::Measured { within: false, value, .. } if (*value - 2.1).abs() < 0.01));
+    assert!(measured);
+}
+
+// --- witnesses ---
+
+#[tokio::test(start_paused = true)]
+async fn a_stimulus_without_a_witness_never_passes() {
+    let bench = Bench { supply: Supply::Unproven, ..Bench::default() };
+    bench.run(one(vec![power(true), send("ping"), expect("pong")])).await.is(Verdict::Inconclusive, "NO-WITNESS: nothing proves");
+    // But it does not hide a failure.
+    let bench = Bench { supply: Supply::Unproven, ..Bench::default() };
+    let wrong = expect_as("pong", Silence::Fail, Some(code("WRONG")));
+    bench.run(one(vec![power(true), send("other"), wrong])).await.is(Verdict::Fail, "WRONG");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_case_that_judges_nothing_never_passes() {
+    ran(one(vec![power(true), wait(10)])).await.is(Verdict::Inconclusive, "NOTHING-JUDGED");
+    // What prepares the case does not judge it.
+    let mut prepared = one(vec![power(true)]);
+    prepared.before_each = vec![send("ping"), expect("pong")];
+    ran(prepared).await.is(Verdict::Inconclusive, "NOTHING-JUDGED");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_altered_image_refused_before_its_altered_byte_proves_nothing() {
+    let plan_with = |at: i64| {
+        let alteration = Alteration::FlipBit { region: "all".to_owned(), at, bit: 0 };
+        let send_image = step(StepKind::SendImage {
+            channel: "console".to_owned(),
+            image: text("altered"),
+            chunk: 9,
+            ack: text("ack"),
+            within: span(500),
+            refused: None,
+        });
+        let mut plan = one(vec![send_image, send("ping"), expect("pong")]);
+        plan.images = vec![AlteredImage { name: "altered".to_owned(), from: "update".to_owned(), alteration }];
+        plan
+    };
+    fn acknowledges(line: &str) -> Option<String> {
+        Some(if line == "ping" { "pong\r\n" } else { "ack\r\n" }.to_owned())
+    }
+    let taken = Bench { answer: acknowledges, ..Bench::default() }.run(plan_with(2)).await;
+    taken.is(Verdict::Pass, "");
+    assert!(
+        taken.events.iter().any(
+            |e| matches!(&e.fact, Fact::Witnessed { witness, .. } if witness.what.contains("differs from update in 1 bytes"))
+        )
+    );
+    // A device that takes nothing gives no witness, and the case no verdict about it.
+    let deaf = ran(plan_with(2)).await;
+    deaf.is(Verdict::Inconclusive, "no acknowledgement");
+    assert!(deaf.events.iter().any(|e| matches!(&e.fact, Fact::Unwitnessed { .. })));
+}
+
+// --- the bench's own troubles ---
+
+#[tokio::test(start_paused = true)]
+async fn a_bench_fault_is_an_error_and_never_a_failure() {
+    let ran =
+        Bench { supply: Supply::Broken, ..Bench::default() }.run(one(vec![power(true), send("ping"), expect("pong")])).await;
+    ran.is(Verdict::Error, "no answer from the relay");
+    assert_eq!(ran.end.verdict, Verdict::Error);
+    assert!(ran.safe() && ran.end.safe);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_step_is_an_error_and_the_bench_ends_safe() {
+    let mut plan = plan(vec![
+        case("case", vec![power(true), send("ping"), expect("pong")]),
+        case("next", vec![send("ping"), expect("pong")]),
+    ]);
+    plan.finally = vec![step(StepKind::Press { channel: "button".to_owned(), hold: Duration::from_millis(10) })];
+    let ran = Bench { supply: Supply::Panics, ..Bench::default() }.run(plan).await;
+    ran.is(Verdict::Error, "BUG: a step broke off: a step breaks off");
+    assert!(ran.end.bug && ran.end.safe && ran.safe());
+    assert!(ran.events.iter().any(|e| matches!(&e.fact, Fact::CaseSkipped { case, .. } if case.as_str() == "next")));
+    assert!(ran.started().contains(&"finally.1/1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supply_that_does_not_go_down_is_said() {
+    let ran = Bench { supply: Supply::Stuck, ..Bench::default() }.run(one(vec![power(true), send("ping"), expect("pong")])).await;
+    ran.is(Verdict::Pass, "");
+    assert_eq!((ran.end.verdict, ran.end.safe), (Verdict::Error, false));
+    let finished =
+        ran.events.iter().find_map(|e| if let Fact::SafeStateFinished { ok, .. } = &e.fact { Some(*ok) } else { None });
+    assert_eq!(finished, Some(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_under_the_journal_is_an_error_and_the_bench_ends_safe() {
+    for limit in [0, 900, 2000, 4000] {
+        let bench = Bench { journal_limit: Some(limit), ..Bench::default() };
+        let steps = std::iter::once(power(true)).chain((0..50).flat_map(|_| [send("ping"), expect("pong")])).collect();
+        let ran = bench.run(one(steps)).await;
+        assert_eq!(ran.end.verdict, Verdict::Error, "limit {limit}");
+        assert!(ran.end.safe && ran.safe(), "limit {limit}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_the_bench_did_not_give_is_not_held_against_the_device() {
+    let mut hurried = one(vec![send("hello"), expect_as("pong", Silence::Fail, Some(code("DEAD")))]);
+    hurried.cases[0].timeout = Duration::from_millis(300);
+    ran(hurried).await.is(Verdict::Inconclusive, "DEADLINE");
+    let mut refrain = one(vec![step(StepKind::Refrain {
+        channel: "console".to_owned(),
+        pattern: text("x"),
+        during: span(500),
+        fail_as: code("X"),
+    })]);
+    refrain.cases[0].timeout = Duration::from_millis(300);
+    ran(refrain).await.is(Verdict::Inconclusive, "DEADLINE");
+}
+
+// --- retries, stops, clean-up ---
+
+#[tokio::test(start_paused = true)]
+async fn attempts_stay_visible_and_a_bench_fault_is_not_tried_again() {
+    let retry = |steps| step(StepKind::Retry { attempts: 3, pause: Duration::from_millis(10), steps });
+    let failed = ran(one(vec![retry(vec![send("hello"), expect("pong")])])).await;
+    failed.is(Verdict::Inconclusive, "SILENT");
+    let attempts = failed.events.iter().filter(|e| matches!(e.fact, Fact::AttemptFailed { .. })).count();
+    assert_eq!(attempts, 2, "two attempts were followed by another");
+    let broken = Bench { supply: Supply::Broken, ..Bench::default() }.run(one(vec![retry(vec![power(true)])])).await;
+    broken.is(Verdict::Error, "relay");
+    assert!(!broken.events.iter().any(|e| matches!(e.fact, Fact::AttemptFailed { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graceful_stop_finishes_the_step_and_starts_no_other() {
+    let bench = Bench { stop: Some((Duration::from_millis(500), StopLevel::Graceful)), ..Bench::default() };
+    let ran = bench
+        .run(plan(vec![case("case", vec![power(true), wait(1000), send("ping"), expect("pong")]), case("next", vec![wait(1)])]))
+        .await;
+    ran.is(Verdict::Inconclusive, "CANCELLED");
+    let waited = ran.events.iter().any(
+        |e| matches!(&e.fact, Fact::StepFinished { step, verdict: Verdict::Pass, .. } if step.as_str() == "case/2" && e.at.0 >= 1_000_000_000),
+    );
+    assert!(waited, "the running step was finished");
+    assert!(!ran.started().contains(&"case/3") && !ran.started().contains(&"next/1"));
+    assert!(ran.safe() && ran.end.safe && ran.end.verdict == Verdict::Inconclusive);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_now_ends_the_waiting() {
+    let bench = Bench { stop: Some((Duration::from_millis(500), StopLevel::Now)), ..Bench::default() };
+    let mut plan = one(vec![power(true), wait(30_000), send("ping"), expect("pong")]);
+    plan.finally = vec![send("ping"), expect("pong")];
+    let ran = bench.run(plan).await;
+    ran.is(Verdict::Inconclusive, "CANCELLED");
+    assert!(ran.events.last().is_some_and(|e| e.at.0 < 2_000_000_000), "ended soon after the request");
+    assert!(ran.started().contains(&"finally.2/1"), "clean-up is outside the stop");
+    assert!(ran.safe() && ran.end.safe);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_button_is_released_even_when_the_hold_is_cut_short() {
+    let bench = Bench { stop: Some((Duration::from_millis(500), StopLevel::Now)), ..Bench::default() };
+    let hold = step(StepKind::Press { channel: "button".to_owned(), hold: Duration::from_secs(10) });
+    let ran = bench.run(one(vec![hold])).await;
+    assert!(ran.safe());
+    let releases =
+        ran.events.iter().filter(|e| matches!(&e.fact, Fact::Acting { act: hilbench::event::Act::Press(false), .. })).count();
+    assert_eq!(releases, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_clean_up_step_is_tried() {
+    let mut plan = one(vec![send("ping"), expect("pong")]);
+    plan.finally = vec![expect_as("never", Silence::Fail, Some(code("F"))), power(false)];
+    let ran = ran(plan).await;
+    assert!(ran.started().contains(&"finally.2/1"));
+    assert_eq!(ran.end.verdict, Verdict::Fail);
+}
+
+#[tokio::test(start_paused = true)]
+async fn facts_about_acts_precede_the_acts() {
+    let ran = ran(one(vec![power(true), send("ping"), expect("pong")])).await;
+    let position = |wanted: fn(&Fact) -> bool| ran.events.iter().position(|e| wanted(&e.fact)).unwrap();
+    let acting = position(|f| matches!(f, Fact::Acting { .. }));
+    let witnessed = position(|f| matches!(f, Fact::Witnessed { .. }));
+    let received = position(|f| matches!(f, Fact::Received { .. }));
+    let matched = position(|f| matches!(f, Fact::Matched { .. }));
+    assert!(acting < witnessed && witnessed < received && received < matched);
+    assert!(ran.events.iter().enumerate().all(|(i, e)| e.seq == i as u64));
+}
