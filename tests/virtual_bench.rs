@@ -13,13 +13,16 @@ use hilbench::{
     channel::{
         clock::Clock,
         console::{Console, Expectation, Found},
-        link::{Driver, LinkError, Opened, Parameters, Proof},
+        link::{Driver, LinkError, Opened, Parameters, Proof, Segment},
         matcher::Matcher,
         tap::Tap,
     },
     driver::serial::Serial,
     event::{ChannelName, Nanos},
-    virtual_dut::bench::{BenchOptions, Device, Input, VirtualBench, latch_read, latch_write},
+    virtual_dut::{
+        Machine,
+        bench::{BenchConfig, BenchOptions, Device, Input, Recording, VirtualBench, latch_read, latch_write},
+    },
 };
 
 const MS: u64 = 16_000;
@@ -164,8 +167,8 @@ impl Tap for Transcript {
     }
 }
 
-struct Rig {
-    bench: Arc<VirtualBench<Parrot>>,
+struct Rig<D: Device = Parrot> {
+    bench: Arc<VirtualBench<D>>,
     clock: Arc<dyn Clock>,
     transcript: Arc<Transcript>,
     console: Console,
@@ -179,7 +182,10 @@ async fn open<D: Device>(bench: &VirtualBench<D>, transcript: &Arc<Transcript>) 
 }
 
 async fn rig_with(options: BenchOptions) -> Rig {
-    let bench = VirtualBench::with_device(Parrot::default(), options).unwrap();
+    rig_on(VirtualBench::with_device(Parrot::default(), options).unwrap()).await
+}
+
+async fn rig_on<D: Device>(bench: Arc<VirtualBench<D>>) -> Rig<D> {
     let transcript = Arc::new(Transcript::default());
     let console = open(&bench, &transcript).await;
     Rig { clock: bench.clock(), bench, transcript, console }
@@ -189,7 +195,7 @@ async fn rig() -> Rig {
     rig_with(BenchOptions::new("parrot")).await
 }
 
-impl Rig {
+impl<D: Device> Rig<D> {
     async fn power(&self, up: bool) -> Proof {
         self.bench.supply().set(up).await.unwrap()
     }
@@ -480,4 +486,70 @@ async fn output_without_a_console_is_lost_and_the_next_console_starts_clean() {
         assert_eq!((found.start, found.captures["n"].as_str()), (0, round.to_string().as_str()));
         console.close().await;
     }
+}
+
+const IMAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/firmware-fixtures/smart-lock/images");
+
+/// The smart lock as it leaves the factory, with its real firmware.
+async fn lock(name: &str) -> Rig<Machine> {
+    let part = |address, file| Segment { address, bytes: std::fs::read(format!("{IMAGES}/{file}")).unwrap() };
+    let factory = vec![part(0, "bootloader.bin"), part(0x6000, "lock-v1.bin")];
+    rig_on(VirtualBench::start(BenchConfig { factory, ..BenchConfig::new(name) }).unwrap()).await
+}
+
+/// Boots, logs in, stages a whole update over the console, and is recorded from the login until the new image runs.
+async fn update(name: &str) -> (Vec<String>, Recording<Machine>, Machine) {
+    let rig = lock(name).await;
+    rig.power(true).await;
+    assert!(matches!(rig.expect(0, r"^smart-lock 1\.0\.0 ready$", Duration::from_secs(20)).await, Expectation::Matched(_)));
+    let recorder = rig.bench.recorder();
+    recorder.begin().unwrap();
+    rig.ask("login admin 24681357", "^ok$").await;
+    let image = std::fs::read(format!("{IMAGES}/lock-v2.bin")).unwrap();
+    rig.ask(&format!("update {}", image.len()), "^send$").await;
+    let mut total = 0;
+    let mut mark = 0;
+    for chunk in image.chunks(64) {
+        total += chunk.len();
+        mark = rig.console.mark();
+        rig.console.send(chunk).await.unwrap();
+        let answer = rig.expect(mark, &format!(r"^ack {total}$"), Duration::from_secs(2)).await;
+        assert!(matches!(answer, Expectation::Matched(_)), "{answer:?}");
+    }
+    let ready = rig.expect(mark, r"^smart-lock 2\.0\.0 ready$", Duration::from_secs(60)).await;
+    assert!(matches!(ready, Expectation::Matched(_)), "{ready:?}: {:?}", rig.transcript.lines().last());
+    let recording = recorder.end().unwrap();
+    (rig.transcript.lines(), recording, rig.bench.snapshot())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_firmware_updates_itself_the_same_way_twice_and_in_a_replay() {
+    let (transcript, recording, live) = update("lock-first").await;
+    let (again, _, _) = update("lock-second").await;
+    assert_eq!(transcript, again, "to the nanosecond");
+    let operations = live.nv().counts().total() - recording.start.nv().counts().total();
+    let image = std::fs::metadata(format!("{IMAGES}/lock-v2.bin")).unwrap().len();
+    assert!(operations > 2 * image / 4, "an update writes the image into two slots, {operations} operations");
+    let (replayed, output) = recording.replay();
+    assert_eq!(replayed.nv().counts(), live.nv().counts());
+    assert_eq!(replayed.digest(), live.digest());
+    assert!(output.ends_with(b"smart-lock 2.0.0 ready\r\n"));
+}
+
+#[tokio::test]
+async fn the_real_firmware_is_reset_by_its_button_and_silent_without_power() {
+    let rig = lock("lock-button").await;
+    rig.power(true).await;
+    assert!(matches!(rig.expect(0, "ready$", Duration::from_secs(20)).await, Expectation::Matched(_)));
+    let mark = rig.console.mark();
+    let mut button = rig.bench.button(17).unwrap();
+    assert_eq!(witness(button.set(true).await.unwrap()), "contact closed, P0.17 low");
+    rig.clock.sleep_until(rig.clock.now().after(Duration::from_secs(11))).await;
+    assert!(witness(button.set(false).await.unwrap()).starts_with("contact open"), "its level is up to the firmware's pull-up");
+    assert!(matches!(rig.expect(mark, "^factory reset done$", Duration::from_secs(5)).await, Expectation::Matched(_)));
+    assert_eq!(witness(rig.power(false).await), "rail 0 mV 5 ms after the command");
+    let mark = rig.console.mark();
+    rig.console.send("status\n").await.unwrap();
+    let silence = rig.expect(mark, ".", Duration::from_secs(60)).await;
+    assert_eq!(silence, Expectation::TimedOut { seen: Vec::new(), until: mark });
 }

@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn parameters_are_checked_before_anything_is_opened() {
-        let what = |values| Serial.identity(&parameters(values)).unwrap_err().what;
+        let what = |values: &[(&str, &str)]| Serial.identity(&parameters(values)).unwrap_err().what;
         assert!(what(&[]).contains("path"));
         for baud in ["0", "-1", "fast", "", "1e6", "99999999999"] {
             assert!(what(&[("path", "p"), ("baud", baud)]).contains("not a baud rate"), "{baud}");

@@ -45,6 +45,9 @@ pub(super) struct Stage<D> {
     power_ups: u64,
 }
 
+/// The serial line with a console at the other end.
+type Connection = (Arc<Pty>, Arc<Counters>);
+
 /// What all handles of one bench share.
 pub(super) struct Shared<D> {
     pub(super) timeline: Arc<Timeline>,
@@ -142,7 +145,7 @@ impl<D: Device> Shared<D> {
     }
 
     /// The line, if a console has it open: terminal, counters.
-    fn line(&self) -> Result<Option<(Arc<Pty>, Arc<Counters>)>, String> {
+    fn line(&self) -> Result<Option<Connection>, String> {
         let line = lock(&self.timeline.line);
         let Some(pty) = &line.pty else { return Err("the virtual bench has ended".to_owned()) };
         let open = line.console.as_ref().filter(|console| !console.get().closed);
