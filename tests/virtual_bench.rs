@@ -93,11 +93,11 @@ impl Device for Parrot {
                 self.say(0, b"factory reset done\r\n");
             }
             while self.receiving.front().is_some_and(|(at, _)| *at <= self.now) {
-                let (_, byte) = self.receiving.pop_front().unwrap();
+                let (_, byte) = self.receiving.pop_front().expect("works in this test");
                 self.hear(byte);
             }
             if self.sending.front().is_some_and(|(at, _)| *at <= self.now) {
-                let (_, byte) = self.sending.pop_front().unwrap();
+                let (_, byte) = self.sending.pop_front().expect("works in this test");
                 self.sent.push(byte);
                 return;
             }
@@ -117,7 +117,6 @@ impl Device for Parrot {
                     self.receiving.push_back((at, *byte));
                 }
             }
-            Input::Serial(_) => {}
             Input::Pin { level, .. } => self.pressed_at = (*level == Some(false)).then_some(self.now),
             Input::Power(true) if self.powered => {}
             Input::Power(up) => {
@@ -126,7 +125,7 @@ impl Device for Parrot {
                     self.say(MS, b"boot\r\n");
                 }
             }
-            Input::Reset => {}
+            Input::Serial(_) | Input::Reset => {}
         }
     }
 
@@ -145,10 +144,10 @@ struct Transcript(Mutex<Vec<String>>);
 
 impl Transcript {
     fn add(&self, line: String) {
-        self.0.lock().unwrap().push(line);
+        self.0.lock().expect("works in this test").push(line);
     }
     fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().expect("works in this test").clone()
     }
 }
 
@@ -175,14 +174,14 @@ struct Rig<D: Device = Parrot> {
 }
 
 async fn open<D: Device>(bench: &VirtualBench<D>, transcript: &Arc<Transcript>) -> Console {
-    let path = bench.console_path().to_str().unwrap().to_owned();
+    let path = bench.console_path().to_str().expect("works in this test").to_owned();
     let parameters = Parameters { values: [("path".to_owned(), path)].into(), base: "/".into() };
-    let Opened::Console(link) = Serial.open(&parameters).await.unwrap() else { panic!("not a console") };
+    let Opened::Console(link) = Serial.open(&parameters).await.expect("works in this test") else { panic!("not a console") };
     Console::spawn("console".into(), link, bench.clock(), transcript.clone())
 }
 
 async fn rig_with(options: BenchOptions) -> Rig {
-    rig_on(VirtualBench::with_device(Parrot::default(), options).unwrap()).await
+    rig_on(VirtualBench::with_device(Parrot::default(), options).expect("works in this test")).await
 }
 
 async fn rig_on<D: Device>(bench: Arc<VirtualBench<D>>) -> Rig<D> {
@@ -197,18 +196,18 @@ async fn rig() -> Rig {
 
 impl<D: Device> Rig<D> {
     async fn power(&self, up: bool) -> Proof {
-        self.bench.supply().set(up).await.unwrap()
+        self.bench.supply().set(up).await.expect("works in this test")
     }
 
     async fn expect(&self, from: u64, pattern: &str, within: Duration) -> Expectation {
         let deadline = self.clock.now().after(within);
-        self.console.expect(from, &[&Matcher::compile(pattern).unwrap()], deadline).await
+        self.console.expect(from, &[&Matcher::compile(pattern).expect("works in this test")], deadline).await
     }
 
     /// Sends a line and waits for the answer.
     async fn ask(&self, line: &str, pattern: &str) -> Found {
         let mark = self.console.mark();
-        self.console.send(format!("{line}\n")).await.unwrap();
+        self.console.send(format!("{line}\n")).await.expect("works in this test");
         match self.expect(mark, pattern, Duration::from_secs(30)).await {
             Expectation::Matched(found) => found,
             other => panic!("{line}: {other:?}"),
@@ -359,7 +358,7 @@ async fn session(name: &str, disturb: bool) -> (Vec<String>, Nanos, Parrot) {
         let text = "word ".repeat(i * 3 % 90);
         rig.ask(&format!("echo {i} {text}"), &format!(r"^{i} .*$")).await;
     }
-    rig.console.send("flood\n").await.unwrap();
+    rig.console.send("flood\n").await.expect("works in this test");
     pause().await;
     let from = rig.console.mark();
     assert!(matches!(rig.expect(from, "line 50\r", Duration::from_secs(9)).await, Expectation::Matched(_)));
@@ -492,9 +491,9 @@ const IMAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/firmware-fixtures/sma
 
 /// The smart lock as it leaves the factory, with its real firmware.
 async fn lock(name: &str) -> Rig<Machine> {
-    let part = |address, file| Segment { address, bytes: std::fs::read(format!("{IMAGES}/{file}")).unwrap() };
+    let part = |address, file| Segment { address, bytes: std::fs::read(format!("{IMAGES}/{file}")).expect("works in this test") };
     let factory = vec![part(0, "bootloader.bin"), part(0x6000, "lock-v1.bin")];
-    rig_on(VirtualBench::start(BenchConfig { factory, ..BenchConfig::new(name) }).unwrap()).await
+    rig_on(VirtualBench::start(BenchConfig { factory, ..BenchConfig::new(name) }).expect("works in this test")).await
 }
 
 /// Boots, logs in, stages a whole update over the console, and is recorded from the login until the new image runs.
@@ -503,22 +502,22 @@ async fn update(name: &str) -> (Vec<String>, Recording<Machine>, Machine) {
     rig.power(true).await;
     assert!(matches!(rig.expect(0, r"^smart-lock 1\.0\.0 ready$", Duration::from_secs(20)).await, Expectation::Matched(_)));
     let recorder = rig.bench.recorder();
-    recorder.begin().unwrap();
+    recorder.begin().expect("works in this test");
     rig.ask("login admin 24681357", "^ok$").await;
-    let image = std::fs::read(format!("{IMAGES}/lock-v2.bin")).unwrap();
+    let image = std::fs::read(format!("{IMAGES}/lock-v2.bin")).expect("works in this test");
     rig.ask(&format!("update {}", image.len()), "^send$").await;
     let mut total = 0;
     let mut mark = 0;
     for chunk in image.chunks(64) {
         total += chunk.len();
         mark = rig.console.mark();
-        rig.console.send(chunk).await.unwrap();
+        rig.console.send(chunk).await.expect("works in this test");
         let answer = rig.expect(mark, &format!(r"^ack {total}$"), Duration::from_secs(2)).await;
         assert!(matches!(answer, Expectation::Matched(_)), "{answer:?}");
     }
-    let ready = rig.expect(mark, r"^smart-lock 2\.0\.0 ready$", Duration::from_secs(60)).await;
+    let ready = rig.expect(mark, r"^smart-lock 2\.0\.0 ready$", Duration::from_mins(1)).await;
     assert!(matches!(ready, Expectation::Matched(_)), "{ready:?}: {:?}", rig.transcript.lines().last());
-    let recording = recorder.end().unwrap();
+    let recording = recorder.end().expect("works in this test");
     (rig.transcript.lines(), recording, rig.bench.snapshot())
 }
 
@@ -550,6 +549,6 @@ async fn the_real_firmware_is_reset_by_its_button_and_silent_without_power() {
     assert_eq!(witness(rig.power(false).await), "rail 0 mV 5 ms after the command");
     let mark = rig.console.mark();
     rig.console.send("status\n").await.unwrap();
-    let silence = rig.expect(mark, ".", Duration::from_secs(60)).await;
+    let silence = rig.expect(mark, ".", Duration::from_mins(1)).await;
     assert_eq!(silence, Expectation::TimedOut { seen: Vec::new(), until: mark });
 }

@@ -65,7 +65,8 @@ impl<D: Device> Shared<D> {
 
     /// Does something with the device at the present instant. Blocks while the device thread or another outsider holds it.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Stage<D>) -> T) -> T {
-        self.timeline.outsider(|| act(&mut self.hold()))
+        let _outsider = self.timeline.outsider();
+        act(&mut self.hold())
     }
 
     fn hold(&self) -> MutexGuard<'_, Stage<D>> {
