@@ -38,7 +38,7 @@ impl Clock for HandClock {
     fn sleep_until(&self, instant: Nanos) -> BoxFuture<'_, ()> {
         let mut now = self.0.subscribe();
         Box::pin(async move {
-            now.wait_for(|now| *now >= instant).await.expect("works in this test");
+            now.wait_for(|now| *now >= instant).await.expect("the clock outlives its sleepers");
         })
     }
 
@@ -52,7 +52,7 @@ struct Log(Mutex<Vec<String>>);
 
 impl Log {
     fn add(&self, line: String) {
-        self.0.lock().expect("works in this test").push(line);
+        self.0.lock().expect("no test thread panics with it").push(line);
     }
 }
 
@@ -89,7 +89,7 @@ impl Bench {
     /// The device says something, and the console has captured it.
     async fn say(&mut self, bytes: &[u8]) {
         let end = self.console.mark() + bytes.len() as u64;
-        self.device.write_all(bytes).await.expect("works in this test");
+        self.device.write_all(bytes).await.expect("the console reads");
         while self.console.mark() < end {
             tokio::task::yield_now().await;
         }
@@ -97,7 +97,7 @@ impl Bench {
 
     /// Starts an expectation and lets it get as far as waiting.
     async fn expecting(&self, from: u64, pattern: &str, deadline: Nanos) -> tokio::task::JoinHandle<Expectation> {
-        let (console, matcher) = (self.console.clone(), Matcher::compile(pattern).expect("works in this test"));
+        let (console, matcher) = (self.console.clone(), Matcher::compile(pattern).expect("a pattern"));
         let task = tokio::spawn(async move { console.expect(from, &[&matcher], deadline).await });
         for _ in 0..10 {
             tokio::task::yield_now().await;

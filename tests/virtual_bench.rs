@@ -93,11 +93,11 @@ impl Device for Parrot {
                 self.say(0, b"factory reset done\r\n");
             }
             while self.receiving.front().is_some_and(|(at, _)| *at <= self.now) {
-                let (_, byte) = self.receiving.pop_front().expect("works in this test");
+                let (_, byte) = self.receiving.pop_front().expect("looked at above");
                 self.hear(byte);
             }
             if self.sending.front().is_some_and(|(at, _)| *at <= self.now) {
-                let (_, byte) = self.sending.pop_front().expect("works in this test");
+                let (_, byte) = self.sending.pop_front().expect("looked at above");
                 self.sent.push(byte);
                 return;
             }
@@ -144,10 +144,10 @@ struct Transcript(Mutex<Vec<String>>);
 
 impl Transcript {
     fn add(&self, line: String) {
-        self.0.lock().expect("works in this test").push(line);
+        self.0.lock().expect("no test thread panics with it").push(line);
     }
     fn lines(&self) -> Vec<String> {
-        self.0.lock().expect("works in this test").clone()
+        self.0.lock().expect("no test thread panics with it").clone()
     }
 }
 
@@ -174,14 +174,14 @@ struct Rig<D: Device = Parrot> {
 }
 
 async fn open<D: Device>(bench: &VirtualBench<D>, transcript: &Arc<Transcript>) -> Console {
-    let path = bench.console_path().to_str().expect("works in this test").to_owned();
+    let path = bench.console_path().to_str().expect("a path of letters").to_owned();
     let parameters = Parameters { values: [("path".to_owned(), path)].into(), base: "/".into() };
-    let Opened::Console(link) = Serial.open(&parameters).await.expect("works in this test") else { panic!("not a console") };
+    let Opened::Console(link) = Serial.open(&parameters).await.expect("the terminal opens") else { panic!("not a console") };
     Console::spawn("console".into(), link, bench.clock(), transcript.clone())
 }
 
 async fn rig_with(options: BenchOptions) -> Rig {
-    rig_on(VirtualBench::with_device(Parrot::default(), options).expect("works in this test")).await
+    rig_on(VirtualBench::with_device(Parrot::default(), options).expect("a bench")).await
 }
 
 async fn rig_on<D: Device>(bench: Arc<VirtualBench<D>>) -> Rig<D> {
@@ -196,18 +196,18 @@ async fn rig() -> Rig {
 
 impl<D: Device> Rig<D> {
     async fn power(&self, up: bool) -> Proof {
-        self.bench.supply().set(up).await.expect("works in this test")
+        self.bench.supply().set(up).await.expect("the supply switches")
     }
 
     async fn expect(&self, from: u64, pattern: &str, within: Duration) -> Expectation {
         let deadline = self.clock.now().after(within);
-        self.console.expect(from, &[&Matcher::compile(pattern).expect("works in this test")], deadline).await
+        self.console.expect(from, &[&Matcher::compile(pattern).expect("a pattern")], deadline).await
     }
 
     /// Sends a line and waits for the answer.
     async fn ask(&self, line: &str, pattern: &str) -> Found {
         let mark = self.console.mark();
-        self.console.send(format!("{line}\n")).await.expect("works in this test");
+        self.console.send(format!("{line}\n")).await.expect("the console is open");
         match self.expect(mark, pattern, Duration::from_secs(30)).await {
             Expectation::Matched(found) => found,
             other => panic!("{line}: {other:?}"),
@@ -358,7 +358,7 @@ async fn session(name: &str, disturb: bool) -> (Vec<String>, Nanos, Parrot) {
         let text = "word ".repeat(i * 3 % 90);
         rig.ask(&format!("echo {i} {text}"), &format!(r"^{i} .*$")).await;
     }
-    rig.console.send("flood\n").await.expect("works in this test");
+    rig.console.send("flood\n").await.expect("the console is open");
     pause().await;
     let from = rig.console.mark();
     assert!(matches!(rig.expect(from, "line 50\r", Duration::from_secs(9)).await, Expectation::Matched(_)));
@@ -491,9 +491,9 @@ const IMAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/firmware-fixtures/sma
 
 /// The smart lock as it leaves the factory, with its real firmware.
 async fn lock(name: &str) -> Rig<Machine> {
-    let part = |address, file| Segment { address, bytes: std::fs::read(format!("{IMAGES}/{file}")).expect("works in this test") };
+    let part = |address, file| Segment { address, bytes: std::fs::read(format!("{IMAGES}/{file}")).expect("a committed image") };
     let factory = vec![part(0, "bootloader.bin"), part(0x6000, "lock-v1.bin")];
-    rig_on(VirtualBench::start(BenchConfig { factory, ..BenchConfig::new(name) }).expect("works in this test")).await
+    rig_on(VirtualBench::start(BenchConfig { factory, ..BenchConfig::new(name) }).expect("a bench")).await
 }
 
 /// Boots, logs in, stages a whole update over the console, and is recorded from the login until the new image runs.
@@ -502,22 +502,22 @@ async fn update(name: &str) -> (Vec<String>, Recording<Machine>, Machine) {
     rig.power(true).await;
     assert!(matches!(rig.expect(0, r"^smart-lock 1\.0\.0 ready$", Duration::from_secs(20)).await, Expectation::Matched(_)));
     let recorder = rig.bench.recorder();
-    recorder.begin().expect("works in this test");
+    recorder.begin().expect("nothing else records");
     rig.ask("login admin 24681357", "^ok$").await;
-    let image = std::fs::read(format!("{IMAGES}/lock-v2.bin")).expect("works in this test");
+    let image = std::fs::read(format!("{IMAGES}/lock-v2.bin")).expect("a committed image");
     rig.ask(&format!("update {}", image.len()), "^send$").await;
     let mut total = 0;
     let mut mark = 0;
     for chunk in image.chunks(64) {
         total += chunk.len();
         mark = rig.console.mark();
-        rig.console.send(chunk).await.expect("works in this test");
+        rig.console.send(chunk).await.expect("the console is open");
         let answer = rig.expect(mark, &format!(r"^ack {total}$"), Duration::from_secs(2)).await;
         assert!(matches!(answer, Expectation::Matched(_)), "{answer:?}");
     }
     let ready = rig.expect(mark, r"^smart-lock 2\.0\.0 ready$", Duration::from_mins(1)).await;
     assert!(matches!(ready, Expectation::Matched(_)), "{ready:?}: {:?}", rig.transcript.lines().last());
-    let recording = recorder.end().expect("works in this test");
+    let recording = recorder.end().expect("nothing else records");
     (rig.transcript.lines(), recording, rig.bench.snapshot())
 }
 
