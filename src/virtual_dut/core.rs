@@ -461,6 +461,7 @@ impl Machine {
         self.slow();
         if self.soc.debug.step {
             self.soc.debug.halt(DFSR_HALTED);
+            self.core.locked_up = false;
         }
     }
 

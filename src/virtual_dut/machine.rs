@@ -5,7 +5,7 @@ use std::{hash::Hash as _, sync::Arc};
 use super::{
     BusFault, NvMemory, Size, VerifyMemo,
     core::Core,
-    debug::DFSR_HALTED,
+    debug::{DFSR_HALTED, DFSR_VCATCH},
     events::NEVER,
     memo::Watched,
     noise::decay,
@@ -163,8 +163,11 @@ impl Machine {
     fn start(&mut self) {
         let word = |address| self.soc.nv.word(address).unwrap_or(u32::MAX);
         self.core.start(word(0), word(4));
-        if self.soc.debug.enabled && self.soc.debug.catch_reset {
-            self.soc.debug.halt(super::debug::DFSR_VCATCH);
+        let debug = &mut self.soc.debug;
+        if debug.enabled && debug.catch_reset {
+            debug.halt(DFSR_VCATCH);
+        } else if debug.enabled && debug.halt_requested {
+            debug.halt(DFSR_HALTED);
         }
     }
 
@@ -387,8 +390,9 @@ impl Machine {
                 let debug = &mut self.soc.debug;
                 if debug.enabled && debug.halt_requested && !debug.halted && self.core.starts_at.is_none() {
                     debug.halt(DFSR_HALTED);
-                    // What was asleep is awake when the core goes on.
+                    // What was asleep is awake when the core goes on, and debug state ends lock-up (DDI 0419, B1.5.15).
                     self.core.sleeping = false;
+                    self.core.locked_up = false;
                 } else if was_halted && !debug.halted {
                     self.core.skip_breakpoint = true;
                 }
