@@ -38,7 +38,7 @@ impl Clock for HandClock {
     fn sleep_until(&self, instant: Nanos) -> BoxFuture<'_, ()> {
         let mut now = self.0.subscribe();
         Box::pin(async move {
-            now.wait_for(|now| *now >= instant).await.unwrap();
+            now.wait_for(|now| *now >= instant).await.expect("the clock outlives its sleepers");
         })
     }
 
@@ -52,7 +52,7 @@ struct Log(Mutex<Vec<String>>);
 
 impl Log {
     fn add(&self, line: String) {
-        self.0.lock().unwrap().push(line);
+        self.0.lock().expect("no test thread panics with it").push(line);
     }
 }
 
@@ -89,7 +89,7 @@ impl Bench {
     /// The device says something, and the console has captured it.
     async fn say(&mut self, bytes: &[u8]) {
         let end = self.console.mark() + bytes.len() as u64;
-        self.device.write_all(bytes).await.unwrap();
+        self.device.write_all(bytes).await.expect("the console reads");
         while self.console.mark() < end {
             tokio::task::yield_now().await;
         }
@@ -97,7 +97,7 @@ impl Bench {
 
     /// Starts an expectation and lets it get as far as waiting.
     async fn expecting(&self, from: u64, pattern: &str, deadline: Nanos) -> tokio::task::JoinHandle<Expectation> {
-        let (console, matcher) = (self.console.clone(), Matcher::compile(pattern).unwrap());
+        let (console, matcher) = (self.console.clone(), Matcher::compile(pattern).expect("a pattern"));
         let task = tokio::spawn(async move { console.expect(from, &[&matcher], deadline).await });
         for _ in 0..10 {
             tokio::task::yield_now().await;
@@ -193,7 +193,7 @@ async fn a_prompt_without_a_line_end_is_taken_when_the_line_is_quiet() {
 async fn bytes_that_are_not_text_are_matched_and_shown() {
     let mut bench = bench(1 << 16);
     bench.say(b"\xff\xfe\x1b[2J id=\xc3\x28\x80 ok\n").await;
-    let matcher = Matcher::compile(r"(?-u)id=(?<id>[^ ]+) ok").unwrap();
+    let matcher = Matcher::compile(r"(?-u)id=(?<id>[^ \n]+) ok").unwrap();
     let found = found(bench.console.expect(0, &[&matcher], SECOND).await);
     assert_eq!(found.start, 7);
     assert_eq!(found.captures["id"], "\u{fffd}(\u{fffd}");

@@ -13,6 +13,9 @@
 //!   is there). With assertions such as `\b` or `$`, four more bytes, the longest thing an assertion looks at;
 //! - any pattern: [`WINDOW`] bytes before the end. A match longer than that need not be found, and if found may end differently.
 //!
+//! So write `[^,\n]*`, not `[^,]*`: a class that contains the line feed lets a match run over any number of lines, and then only silence
+//! settles it.
+//!
 //! A match that is not settled is taken by [`Search::finish`]: when the deadline has come, the channel is lost, or the line has been
 //! quiet long enough (the caller decides; see [`super::console`]).
 

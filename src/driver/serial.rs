@@ -54,9 +54,8 @@ impl Port {
         let Some(path) = self.path.to_str() else {
             return Err(LinkError::new(format!("open serial port {shown}"), "the path is not UTF-8"));
         };
-        let mut port = tokio_serial::new(path, self.baud).open_native_async().map_err(|error| failed(&error))?;
-        port.set_exclusive(true).map_err(|error| failed(&error))?;
-        Ok(port)
+        // Exclusive is TIOCEXCL and a lock on the file: neither another program nor a second channel of this one gets the port.
+        tokio_serial::new(path, self.baud).exclusive(true).open_native_async().map_err(|error| failed(&error))
     }
 }
 
@@ -99,7 +98,7 @@ mod tests {
 
     #[test]
     fn parameters_are_checked_before_anything_is_opened() {
-        let what = |values| Serial.identity(&parameters(values)).unwrap_err().what;
+        let what = |values: &[(&str, &str)]| Serial.identity(&parameters(values)).unwrap_err().what;
         assert!(what(&[]).contains("path"));
         for baud in ["0", "-1", "fast", "", "1e6", "99999999999"] {
             assert!(what(&[("path", "p"), ("baud", baud)]).contains("not a baud rate"), "{baud}");

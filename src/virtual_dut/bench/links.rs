@@ -27,6 +27,13 @@ async fn on_stage<D: Device, T: Send + 'static>(
 ) -> Result<T, LinkError> {
     shared.timeline.check(operation)?;
     let shared = Arc::clone(shared);
+    // Counted from here on, so that no time passes while the act is on its way to another thread.
+    let outsider = shared.timeline.outsider();
+    let act = move |stage: &mut Stage<D>| {
+        let result = act(stage);
+        drop(outsider);
+        result
+    };
     let result = tokio::task::spawn_blocking(move || shared.with(act)).await;
     result.map_err(|error| LinkError::new(operation, format!("the virtual device cannot be reached: {error}")))
 }

@@ -45,6 +45,9 @@ pub(super) struct Stage<D> {
     power_ups: u64,
 }
 
+/// The serial line with a console at the other end.
+type Connection = (Arc<Pty>, Arc<Counters>);
+
 /// What all handles of one bench share.
 pub(super) struct Shared<D> {
     pub(super) timeline: Arc<Timeline>,
@@ -62,7 +65,8 @@ impl<D: Device> Shared<D> {
 
     /// Does something with the device at the present instant. Blocks while the device thread or another outsider holds it.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Stage<D>) -> T) -> T {
-        self.timeline.outsider(|| act(&mut self.hold()))
+        let _outsider = self.timeline.outsider();
+        act(&mut self.hold())
     }
 
     fn hold(&self) -> MutexGuard<'_, Stage<D>> {
@@ -142,7 +146,7 @@ impl<D: Device> Shared<D> {
     }
 
     /// The line, if a console has it open: terminal, counters.
-    fn line(&self) -> Result<Option<(Arc<Pty>, Arc<Counters>)>, String> {
+    fn line(&self) -> Result<Option<Connection>, String> {
         let line = lock(&self.timeline.line);
         let Some(pty) = &line.pty else { return Err("the virtual bench has ended".to_owned()) };
         let open = line.console.as_ref().filter(|console| !console.get().closed);

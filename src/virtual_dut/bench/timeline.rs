@@ -195,20 +195,21 @@ impl Timeline {
         })
     }
 
-    /// Keeps the device thread away while somebody else holds the device.
-    pub(super) fn outsider<T>(&self, act: impl FnOnce() -> T) -> T {
-        struct Inside<'a>(&'a Timeline);
-        impl Drop for Inside<'_> {
-            fn drop(&mut self) {
-                lock(&self.0.schedule).outsiders -= 1;
-                self.0.changed.notify_all();
-            }
-        }
+    /// Keeps the device thread away until the guard is dropped: no time passes.
+    pub(super) fn outsider(self: &Arc<Self>) -> Outsider {
         lock(&self.schedule).outsiders += 1;
-        let inside = Inside(self);
-        let result = act();
-        drop(inside);
-        result
+        Outsider(Arc::clone(self))
+    }
+}
+
+/// Somebody other than the device thread has the device, or is on the way to it.
+#[derive(Debug)]
+pub(super) struct Outsider(Arc<Timeline>);
+
+impl Drop for Outsider {
+    fn drop(&mut self) {
+        lock(&self.0.schedule).outsiders -= 1;
+        self.0.changed.notify_all();
     }
 }
 
