@@ -48,7 +48,8 @@ pub(super) fn print(report: &Report, format: MessageFormat) {
     }
     match format {
         MessageFormat::Human => {
-            let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            let colour =
+                std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             complain(report.human(colour).trim_end());
         }
         MessageFormat::Json => out(&report.json_lines()),

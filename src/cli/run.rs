@@ -95,11 +95,14 @@ fn assemble(arguments: &arguments::Run, bound: Bound) -> Result<(Setup, Journal)
     let store = std::path::absolute(store).map_err(|error| format!("{}: {error}", store.display()))?;
     let Bound { plan, mut rig, applicability, altered, sources, .. } = bound;
     let (registry, bench) = wiring::for_run(&mut rig, &store, arguments.seed).map_err(|error| error.to_string())?;
-    let clock: Arc<dyn Clock> = bench.as_ref().map_or_else(|| Arc::new(WallClock::start()) as Arc<dyn Clock>, |bench| bench.clock());
+    let clock: Arc<dyn Clock> =
+        bench.as_ref().map_or_else(|| Arc::new(WallClock::start()) as Arc<dyn Clock>, |bench| bench.clock());
     let skipped = plan.cases.iter().zip(&applicability).filter_map(|(case, applicability)| {
         let why = match applicability {
             Applicability::NotApplicable(why) => format!("not applicable: {why}"),
-            Applicability::Applicable if !arguments.case.is_empty() && !arguments.case.contains(&case.id) => "not selected".to_owned(),
+            Applicability::Applicable if !arguments.case.is_empty() && !arguments.case.contains(&case.id) => {
+                "not selected".to_owned()
+            }
             Applicability::Applicable => return None,
         };
         Some((CaseId::new(&case.id), why))
@@ -175,7 +178,8 @@ async fn show_progress(format: MessageFormat, journal: Journal, clock: Arc<dyn C
         options.format = Format::Json;
     }
     let directory = journal.directory().to_owned();
-    let excerpts = move |place: &crate::event::EvidenceRef, most: usize| RunDir::open(&directory).ok()?.evidence(place, most).ok();
+    let excerpts =
+        move |place: &crate::event::EvidenceRef, most: usize| RunDir::open(&directory).ok()?.evidence(place, most).ok();
     let mut console = Console::new(stdout(), options, Box::new(excerpts));
     let mut cursor = journal.observe();
     drop(journal);

@@ -12,8 +12,8 @@ use crate::{
     channel::{
         clock::BoxFuture,
         link::{
-            ButtonLink, ChannelKind, CutBaseline, CutLab, CutPlan, CutProgress, CutSummary, Driver, LinkError, Opened, Parameters,
-            Proof, SupplyLink,
+            ButtonLink, ChannelKind, CutBaseline, CutLab, CutPlan, CutProgress, CutSummary, Driver, LinkError, Opened,
+            Parameters, Proof, SupplyLink,
         },
     },
     driver::{probe::ProbeRs, serial::Serial},
@@ -46,7 +46,11 @@ pub(super) fn guard_registry() -> Registry {
 }
 
 /// Drivers of a run. For a virtual rig this starts the virtual bench; its clock is then the clock of the run.
-pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>) -> Result<(Registry, Option<Arc<VirtualBench>>), LinkError> {
+pub(super) fn for_run(
+    rig: &mut Rig,
+    store: &Path,
+    seed: Option<u64>,
+) -> Result<(Registry, Option<Arc<VirtualBench>>), LinkError> {
     let Some(device) = &rig.virtual_device else { return Ok((registry(None, ""), None)) };
     let identity = format!("{} in {}", rig.name, store.display());
     let latch = store.join("state").join(format!("{}.supply", rig.name.replace(['/', '\\', '.'], "-")));

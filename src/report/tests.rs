@@ -80,7 +80,9 @@ fn nothing_bad_looks_green() {
     assert!(!green(&Source { damage: &damage, ..source(&passing) }), "damaged journal");
     let changed = |change: fn(&mut Fact)| {
         let mut events = fixture::passing();
-        events.iter_mut().for_each(|event| change(&mut event.fact));
+        for event in &mut events {
+            change(&mut event.fact);
+        }
         RunView::of(&events)
     };
     let unsafe_end = changed(|fact| {

@@ -92,7 +92,8 @@ pub async fn search(
 
 /// Calls the laboratory off the executor.
 async fn blocking<T: Send + 'static>(
-    lab: &Arc<dyn CutLab>, call: impl FnOnce(&dyn CutLab) -> Result<T, LinkError> + Send + 'static,
+    lab: &Arc<dyn CutLab>,
+    call: impl FnOnce(&dyn CutLab) -> Result<T, LinkError> + Send + 'static,
 ) -> Result<T, Ended> {
     let lab = Arc::clone(lab);
     match tokio::task::spawn_blocking(move || call(&*lab)).await {
@@ -203,7 +204,7 @@ fn procedure(
     }
     steps(shared, spec, &found.steps, values, depth, out)?;
     if let Some(end) = &found.outcome {
-        let pattern = |template| Ok::<_, Ended>(compile(&values.pattern(template, &shared.device, &shared.images)?)?);
+        let pattern = |template| compile(&values.pattern(template, &shared.device, &shared.images)?);
         let within = values::span(&end.within, &shared.device)?;
         wait_for(out, pattern(&end.done)?, within);
         if let Some(then) = &end.then {

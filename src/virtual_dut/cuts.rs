@@ -21,7 +21,7 @@ use self::{
     console::Console,
     course::{Counter, Course, Examiner, Memories, Seen},
     log::Log,
-    oracle::{Case, judge},
+    oracle::{Case, Old, judge},
     questions::{Floor, Questions, cleared_bits},
 };
 use super::{
@@ -62,7 +62,10 @@ pub fn points(recording: &Recording, verify_entry: Option<u32>, plan: &CutPlan) 
 /// # Errors
 /// As [`CutSearch::new`] and [`CutSearch::run`].
 pub fn search(
-    recording: &Recording, verify_entry: Option<u32>, plan: &CutPlan, on: &mut dyn FnMut(CutProgress) -> bool,
+    recording: &Recording,
+    verify_entry: Option<u32>,
+    plan: &CutPlan,
+    on: &mut dyn FnMut(CutProgress) -> bool,
 ) -> Result<CutSummary, LinkError> {
     CutSearch::new(recording, verify_entry, plan)?.run(on)
 }
@@ -84,6 +87,7 @@ pub struct CutSearch {
     baseline: Baseline,
     questions: Questions,
     floor: Floor,
+    lapsed: bool,
     memories: Memories,
     remember: bool,
     every: u32,
@@ -110,12 +114,13 @@ impl CutSearch {
         }
         let mut questions = Questions::new(plan, recording.end_cycle);
         let baseline = Baseline::new(recording, plan)?;
-        let floor = examine_uninterrupted(&baseline.recording, &mut questions, plan)?;
+        let (floor, lapsed) = examine_uninterrupted(&baseline.recording, &mut questions, plan)?;
         Ok(Self {
             plan: plan.clone(),
             baseline,
             questions,
             floor,
+            lapsed,
             memories: Memories::new(),
             remember: true,
             every: 1,
@@ -163,13 +168,16 @@ impl CutSearch {
         let mut points = u64::from(self.baseline.operations.div_ceil(self.every)) * u64::from(self.plan.torn + 2);
         if self.plan.second > 0 {
             let mut fault = None;
-            self.chunks(&|replay, operation, phase| self.first_cut(replay, operation, phase).map(|(_, _, n)| n.len()), |counts| {
-                match counts {
-                    Ok(counts) => points += counts.into_iter().map(|n| n as u64).sum::<u64>(),
-                    Err(error) => fault = Some(error),
-                }
-                fault.is_none()
-            });
+            self.chunks(
+                &|replay, operation, phase| self.first_cut(replay, operation, phase).map(|(_, _, n)| n.len()),
+                |counts| {
+                    match counts {
+                        Ok(counts) => points += counts.into_iter().map(|n| n as u64).sum::<u64>(),
+                        Err(error) => fault = Some(error),
+                    }
+                    fault.is_none()
+                },
+            );
             if let Some(error) = fault {
                 return Err(error);
             }
@@ -190,7 +198,8 @@ impl CutSearch {
             return Ok(CutSummary { judged: 1, of: 1, bad: u64::from(!outcome.is_good()), exhaustive: false });
         }
         let of = self.points()?;
-        let mut report = Report { search: self, on, batch: Vec::new(), waiting: 0, bad: Vec::new(), judged: 0, told: Vec::new(), count: 0 };
+        let mut report =
+            Report { search: self, on, batch: Vec::new(), waiting: 0, bad: Vec::new(), judged: 0, told: Vec::new(), count: 0 };
         let mut fault = None;
         self.chunks(&|replay, operation, phase| self.all_at(replay, operation, phase), |chunk| {
             let went_on = chunk.and_then(|points| {
@@ -245,8 +254,12 @@ impl CutSearch {
         let mut log = Log::new(cut.machine.now());
         let mut case = self.case(&cut);
         log.note(cut.machine.now(), &format!("power cut at point {point}: {}", self.describe(&replay, point)?));
-        let sent = if cut.confirmed { "had been sent" } else { "had not been sent" };
-        log.note(cut.machine.now(), &format!("the confirmation {sent}; the security counter must be at least {}", case.floor));
+        let claim = match case.old {
+            Old::Holds => "the confirmation had not been sent",
+            Old::Contested => "the confirmation had been sent",
+            Old::Lapsed => "the old version was on trial and is being reverted",
+        };
+        log.note(cut.machine.now(), &format!("{claim}; the security counter must be at least {}", case.floor));
         let mut machine = cut.machine;
         // What was on its way when the power went was sent before the cut and belongs to the run, not to the recovery.
         machine.uart_take_timed();
@@ -264,7 +277,9 @@ impl CutSearch {
             return Err(fault(format!("there is no point {point}: the recorded run has the flash operations 0 to {last}")));
         }
         if point.again == Some(0) {
-            return Err(fault(format!("there is no point {point}: a second cut comes after at least 1 flash operation of the recovery")));
+            return Err(fault(format!(
+                "there is no point {point}: a second cut comes after at least 1 flash operation of the recovery"
+            )));
         }
         Ok(())
     }
@@ -274,7 +289,12 @@ impl CutSearch {
     }
 
     fn case(&self, cut: &Cut) -> Case {
-        Case { floor: self.floor.at(&cut.machine), confirmed: cut.confirmed }
+        let old = match (self.lapsed, cut.confirmed) {
+            (true, _) => Old::Lapsed,
+            (false, true) => Old::Contested,
+            (false, false) => Old::Holds,
+        };
+        Case { floor: self.floor.at(&cut.machine), old }
     }
 
     /// From the power-on after the (last) cut of `point`.
@@ -286,7 +306,12 @@ impl CutSearch {
 
     /// Powers a device that was cut once and cuts it again.
     fn second_cut(
-        &self, mut machine: Machine, point: CutPoint, after: u32, case: Case, mut log: Option<&mut Log>,
+        &self,
+        mut machine: Machine,
+        point: CutPoint,
+        after: u32,
+        case: Case,
+        mut log: Option<&mut Log>,
     ) -> Result<(Machine, Case), LinkError> {
         let first = CutPoint { again: None, ..point };
         self.examiner().power_on(&mut machine, false, soon(first), log.as_deref_mut());
@@ -334,7 +359,8 @@ impl CutSearch {
 
     /// Does `each` for every phase of every operation on the plan's threads and delivers the results in order.
     fn chunks<T: Send>(
-        &self, each: &(impl Fn(&Replay, u32, CutPhase) -> Result<T, LinkError> + Sync),
+        &self,
+        each: &(impl Fn(&Replay, u32, CutPhase) -> Result<T, LinkError> + Sync),
         mut deliver: impl FnMut(Result<Vec<T>, LinkError>) -> bool,
     ) {
         let stop = AtomicBool::new(false);
@@ -427,7 +453,9 @@ impl Report<'_, '_> {
                 let (judged, transcript) = self.search.tell(point)?;
                 if judged.outcome != outcome {
                     let executed = judged.outcome;
-                    return Err(fault(format!("point {point} is {outcome:?} from memory and {executed:?} executed: a defect of the bench")));
+                    return Err(fault(format!(
+                        "point {point} is {outcome:?} from memory and {executed:?} executed: a defect of the bench"
+                    )));
                 }
                 transcript
             } else {
@@ -440,15 +468,20 @@ impl Report<'_, '_> {
 }
 
 /// Finds out what the device says that nobody has cut, and that the plan's questions work on it at all.
-fn examine_uninterrupted(recording: &Recording, questions: &mut Questions, plan: &CutPlan) -> Result<Floor, LinkError> {
+fn examine_uninterrupted(recording: &Recording, questions: &mut Questions, plan: &CutPlan) -> Result<(Floor, bool), LinkError> {
     if !plan.ready.capture_names().any(|name| name == Some("version")) {
-        return Err(fault("the pattern for readiness has no capture `version`, so nobody can tell what runs; add it to the profile"));
+        return Err(fault(
+            "the pattern for readiness has no capture `version`, so nobody can tell what runs; add it to the profile",
+        ));
     }
     let examine = |questions: &Questions, machine: Machine| Examiner { questions, memories: None }.restarted(machine);
-    let start = if recording.start.is_powered() { recording.start.clone() } else { examine(questions, recording.start.clone()).1 };
+    let start =
+        if recording.start.is_powered() { recording.start.clone() } else { examine(questions, recording.start.clone()).1 };
     let mut console = Console::new(start.clone(), None);
     let Some(expected) = questions.settings(&mut console) else {
-        return Err(fault("the device did not answer the question for its settings before the update; check `settings` of the profile"));
+        return Err(fault(
+            "the device did not answer the question for its settings before the update; check `settings` of the profile",
+        ));
     };
     questions.expected = expected;
     let Counter::Is(before) = questions.counter(&mut console) else {
@@ -457,7 +490,9 @@ fn examine_uninterrupted(recording: &Recording, questions: &mut Questions, plan:
         ));
     };
     let (seen, machine) = examine(questions, start.clone());
-    if seen != Seen::Old {
+    // A device whose old version is itself on trial reverts at any power cycle, to the version that it then keeps.
+    let lapsed = seen == Seen::New && examine(questions, machine.clone()).0 == Seen::New;
+    if seen != Seen::Old && !lapsed {
         return Err(fault(format!(
             "before the update, after a power cycle, the device was to come up with version {} within {:?}; it came up as: {seen:?}",
             plan.old_version, plan.recovery
@@ -475,7 +510,7 @@ fn examine_uninterrupted(recording: &Recording, questions: &mut Questions, plan:
         Counter::Is(now) => before == cleared_bits(&start) && now == cleared_bits(&end),
         Counter::Unknown => false,
     };
-    Ok(Floor { before, in_uicr })
+    Ok((Floor { before, in_uicr }, lapsed))
 }
 
 /// Phases of an operation, in the order of points.

@@ -10,30 +10,21 @@ pub(super) struct EventBlock {
     pub(super) events: u32,
     /// Which of them interrupt.
     pub(super) inten: u32,
-    /// Events since the last [`EventBlock::take_fired`], for whoever is connected to them.
-    fired: u32,
 }
 
 impl EventBlock {
     pub(super) const fn new() -> Self {
-        Self { events: 0, inten: 0, fired: 0 }
+        Self { events: 0, inten: 0 }
     }
 
     /// The event with register 0x100 + 4 `bit` happens.
     pub(super) const fn fire(&mut self, bit: u32) {
         self.events |= 1 << bit;
-        self.fired |= 1 << bit;
     }
 
+    #[cfg(test)]
     pub(super) const fn is_set(&self, bit: u32) -> bool {
         self.events >> bit & 1 != 0
-    }
-
-    /// Events that happened since the last call, as bits.
-    pub(super) const fn take_fired(&mut self) -> u32 {
-        let fired = self.fired;
-        self.fired = 0;
-        fired
     }
 
     /// State of the interrupt line.
@@ -100,6 +91,5 @@ mod tests {
         assert!(block.line() && block.read(0x108) == Some(1));
         block.write(0x108, 0, 0x384);
         assert!(!block.line());
-        assert_eq!((block.take_fired(), block.take_fired()), (4, 0));
     }
 }

@@ -449,6 +449,22 @@ impl Machine {
         self.soc.feed(&mut hasher);
         *hasher.0.finalize().as_bytes()
     }
+
+    /// Digest of everything that the future depends on. Unlike [`Machine::digest`] it leaves out what only tells of the past: instructions
+    /// and flash operations counted, when the supply was last dropped, when the last byte had arrived. What still depends on a count is the
+    /// index for [`Machine::arm_cut`] and the pattern of a flash operation torn by [`Machine::power_off`].
+    pub(super) fn future(&self) -> [u8; 32] {
+        let mut hasher = Feed(blake3::Hasher::new());
+        let off_since = if self.powered { 0 } else { self.off_since };
+        (self.now, self.powered, off_since, self.boots, self.system_off, &self.core).hash(&mut hasher);
+        self.soc.feed_future(&mut hasher, self.now);
+        *hasher.0.finalize().as_bytes()
+    }
+
+    /// Whether a flash operation is under way.
+    pub(super) fn is_flash_busy(&self) -> bool {
+        self.powered && self.now < self.soc.busy_until
+    }
 }
 
 /// A cryptographic digest behind the standard library's hashing.

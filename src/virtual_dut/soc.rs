@@ -464,8 +464,20 @@ impl Soc {
     /// Feeds everything that makes two systems behave differently to a hasher.
     pub(super) fn feed<H: std::hash::Hasher>(&self, state: &mut H) {
         use std::hash::Hash as _;
-        (self.nv.digest(), self.nv.counts(), &*self.ram, &self.nvic, &self.systick, &self.power).hash(state);
-        (&self.gpio, &self.gpiote, &self.uart, &self.line, &self.timers, &self.rtcs, &self.rng, &self.wdt).hash(state);
+        (self.nv.counts(), &self.line).hash(state);
+        self.feed_rest(state);
+    }
+
+    /// Like [`Self::feed`] without what only tells of the past.
+    pub(super) fn feed_future<H: std::hash::Hasher>(&self, state: &mut H, now: u64) {
+        self.line.feed_future(state, now);
+        self.feed_rest(state);
+    }
+
+    fn feed_rest<H: std::hash::Hasher>(&self, state: &mut H) {
+        use std::hash::Hash as _;
+        (self.nv.digest(), &*self.ram, &self.nvic, &self.systick, &self.power).hash(state);
+        (&self.gpio, &self.gpiote, &self.uart, &self.timers, &self.rtcs, &self.rng, &self.wdt).hash(state);
         (self.nvmc_config, &self.debug, self.scr, self.present, self.protected, self.busy_until, self.request, self.lf_running)
             .hash(state);
     }

@@ -55,6 +55,12 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// Hashes what the future depends on: once the line is idle, it does not matter since when.
+    pub(super) fn feed_future<H: std::hash::Hasher>(&self, state: &mut H, now: u64) {
+        use std::hash::Hash as _;
+        (self.baud, &self.arriving, self.idle_at.max(now), &self.sent).hash(state);
+    }
+
     pub(super) fn new(baud: u32) -> Self {
         Self { baud: baud.clamp(300, 1_000_000), arriving: VecDeque::new(), idle_at: 0, sent: Vec::new() }
     }

@@ -97,7 +97,8 @@ impl Baseline {
 /// Flash operations in a recording.
 pub(super) fn count(recording: &Recording) -> Result<u32, LinkError> {
     let operations = recording.replay().0.nv().counts().total() - recording.start.nv().counts().total();
-    u32::try_from(operations).map_err(|_| fault(format!("the recording has {operations} flash operations, more than can be numbered")))
+    u32::try_from(operations)
+        .map_err(|_| fault(format!("the recording has {operations} flash operations, more than can be numbered")))
 }
 
 /// When the last byte of the confirmation was put on the line: the last exchange of `confirm` that sends anything, as a line of its own.
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
     use crate::{
         channel::link::{CutSelect, Exchange},
-        virtual_dut::{MachineConfig, recording::Input},
+        virtual_dut::{MachineConfig, bench::Input},
     };
 
     fn plan(confirm: &[u8]) -> CutPlan {

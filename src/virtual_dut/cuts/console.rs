@@ -15,7 +15,9 @@ const QUIET: u64 = CYCLES_PER_SECOND / 200;
 
 /// Cycles of a duration, rounded up.
 pub(super) fn cycles(span: Duration) -> u64 {
-    u64::try_from((span.as_nanos() * u128::from(CYCLES_PER_SECOND)).div_ceil(1_000_000_000)).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
+    u64::try_from((span.as_nanos() * u128::from(CYCLES_PER_SECOND)).div_ceil(1_000_000_000))
+        .unwrap_or(u64::MAX / 4)
+        .min(u64::MAX / 4)
 }
 
 /// Why listening paused.

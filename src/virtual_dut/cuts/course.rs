@@ -4,7 +4,7 @@
 //!
 //! A course is a function of the machine at power-on and of nothing else: the machine is deterministic, and the questions and their
 //! instants are fixed for the search. Its result is remembered under a [`Key`] made of the digest of the *complete* machine (processor,
-//! peripherals, SRAM, flash, UICR), the time, and what else decides the rest. So nothing has to be argued about which parts of the
+//! peripherals, SRAM, flash, UICR; not counters of what was), the time, and what else decides the rest. So nothing has to be argued about which parts of the
 //! device matter: SRAM in particular is part of the key, read or not.
 //!
 //! What makes different cuts meet in one key is physical, not assumed. The power stays off until an instant fixed for the search and
@@ -26,6 +26,8 @@ use crate::virtual_dut::{CYCLES_PER_SECOND, Machine, recording::pass};
 const LONG: u64 = 60 * CYCLES_PER_SECOND;
 /// Off time after which SRAM holds part of it, in cycles: 50 ms.
 const SHORT: u64 = CYCLES_PER_SECOND / 20;
+/// For how many times 10 us a flash operation under way is waited for: 0.5 s, longer than any operation, erase of all included.
+const MOST_BUSY: u32 = 50_000;
 /// Instants after power-on at which a recovery may turn out to be known, in milliseconds: the first before anything has run, the second
 /// after the first page erase (21 ms) that a resumed update does, then ever rarer.
 const LOOKS: [u64; 9] = [0, 30, 60, 120, 240, 480, 960, 1920, 3840];
@@ -296,7 +298,16 @@ fn cycle(machine: &mut Machine, at: u64, mut log: Option<&mut Log>) {
 }
 
 /// Drops the supply; what was still on its way out is in the transcript and nowhere else.
+///
+/// Not in the middle of a flash operation: the only operations torn are those that a point names. (A tear depends on how many operations
+/// there were before, which the keys of the memories leave out.)
 fn drop_supply(machine: &mut Machine, log: Option<&mut Log>) {
+    for _ in 0..MOST_BUSY {
+        if !machine.is_flash_busy() {
+            break;
+        }
+        machine.run_until(machine.now() + CYCLES_PER_SECOND / 100_000);
+    }
     machine.power_off();
     let late = machine.uart_take_timed();
     if let Some(log) = log {

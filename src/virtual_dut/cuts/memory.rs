@@ -24,7 +24,7 @@ impl Key {
     /// `more` is whatever else decides the rest: the unread output, how far the questions have got.
     pub(super) fn new(machine: &Machine, stage: u32, more: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&machine.digest()).update(&machine.now().to_le_bytes()).update(&stage.to_le_bytes()).update(more);
+        hasher.update(&machine.future()).update(&machine.now().to_le_bytes()).update(&stage.to_le_bytes()).update(more);
         let mut key = [0; 16];
         key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         Self(key)

@@ -8,8 +8,19 @@ use crate::event::CutOutcome;
 pub(super) struct Case {
     /// The counter must not be lower than this.
     pub(super) floor: u64,
-    /// Whether the confirmation had been sent. From then on the new version may stay.
-    pub(super) confirmed: bool,
+    /// Whether the old version has to come back, may stay away, or must not come back.
+    pub(super) old: Old,
+}
+
+/// The claim of the version from before the recorded operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Old {
+    /// It is the confirmed one, and the new version is on trial: it may run once, and the next power cycle must bring the old one back.
+    Holds,
+    /// The confirmation of the new version had been sent: either may run, but always the same.
+    Contested,
+    /// It is itself on trial, nobody ever confirmed it, and the recorded operation is its revert: it must not run again.
+    Lapsed,
 }
 
 /// The worst that the course shows, and why, for a person.
@@ -44,17 +55,21 @@ pub(super) fn judge(course: &Course, case: Case) -> (CutOutcome, String) {
         }
     }
     let last = rest.third.unwrap_or(rest.second);
-    if case.confirmed {
+    let runs = |seen| matches!(seen, Seen::Old | Seen::New);
+    match case.old {
+        Old::Holds if rest.second == Seen::New && (course.first == Seen::New || last == Seen::New) => {
+            found(CutOutcome::UnconfirmedKept, "nobody confirmed the new version, and it ran again after a power cycle");
+        }
         // Old after a torn confirmation, or new: either will do, but the device must have made up its mind.
-        if matches!(rest.second, Seen::Old | Seen::New) && rest.second != course.first
-            || matches!(last, Seen::Old | Seen::New) && last != rest.second
-        {
+        Old::Contested if runs(rest.second) && rest.second != course.first || runs(last) && last != rest.second => {
             found(CutOutcome::WrongImage, "without any input the device went from one version to the other");
         }
-    } else if rest.second == Seen::New && (course.first == Seen::New || last == Seen::New) {
-        found(CutOutcome::UnconfirmedKept, "nobody confirmed the new version, and it ran again after a power cycle");
+        Old::Lapsed if [course.first, rest.second, last].contains(&Seen::Old) => {
+            found(CutOutcome::UnconfirmedKept, "nobody confirmed the old version, and it ran again after its trial");
+        }
+        Old::Holds | Old::Contested | Old::Lapsed => {}
     }
-    if matches!(last, Seen::Old | Seen::New) {
+    if runs(last) {
         if !rest.updated {
             found(CutOutcome::Poisoned, "a genuine update did not go through afterwards");
         } else if rest.after != Seen::New {
@@ -79,37 +94,45 @@ mod tests {
         Course { first, operations: 0, settings: true, counter: Counter::Is(1), rest }
     }
 
-    fn outcome(course: &Course, confirmed: bool) -> O {
-        judge(course, Case { floor: 1, confirmed }).0
+    fn outcome(course: &Course, old: Old) -> O {
+        judge(course, Case { floor: 1, old }).0
     }
 
     #[test]
     fn old_and_reverted_new_are_good_before_the_confirmation() {
-        assert_eq!(outcome(&course(S::Old, S::Old, None), false), O::Old);
-        assert_eq!(outcome(&course(S::New, S::Old, None), false), O::New);
-        assert_eq!(outcome(&course(S::Old, S::New, Some(S::Old)), false), O::Old);
+        assert_eq!(outcome(&course(S::Old, S::Old, None), Old::Holds), O::Old);
+        assert_eq!(outcome(&course(S::New, S::Old, None), Old::Holds), O::New);
+        assert_eq!(outcome(&course(S::Old, S::New, Some(S::Old)), Old::Holds), O::Old);
     }
 
     #[test]
     fn an_unconfirmed_image_that_stays_is_bad_and_a_confirmed_one_is_not() {
         let stays = course(S::New, S::New, Some(S::New));
-        assert_eq!(outcome(&stays, false), O::UnconfirmedKept);
-        assert_eq!(outcome(&stays, true), O::New);
-        assert_eq!(outcome(&course(S::New, S::New, Some(S::Old)), false), O::UnconfirmedKept);
-        assert_eq!(outcome(&course(S::Old, S::New, Some(S::New)), false), O::UnconfirmedKept);
+        assert_eq!(outcome(&stays, Old::Holds), O::UnconfirmedKept);
+        assert_eq!(outcome(&stays, Old::Contested), O::New);
+        assert_eq!(outcome(&course(S::New, S::New, Some(S::Old)), Old::Holds), O::UnconfirmedKept);
+        assert_eq!(outcome(&course(S::Old, S::New, Some(S::New)), Old::Holds), O::UnconfirmedKept);
     }
 
     #[test]
     fn after_the_confirmation_the_device_settles_on_either_version_and_stays_there() {
-        assert_eq!(outcome(&course(S::Old, S::Old, None), true), O::Old);
+        assert_eq!(outcome(&course(S::Old, S::Old, None), Old::Contested), O::Old);
         for unstable in [(S::New, S::Old, None), (S::Old, S::New, Some(S::New)), (S::New, S::New, Some(S::Old))] {
-            assert_eq!(outcome(&course(unstable.0, unstable.1, unstable.2), true), O::WrongImage, "{unstable:?}");
+            assert_eq!(outcome(&course(unstable.0, unstable.1, unstable.2), Old::Contested), O::WrongImage, "{unstable:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_lapsed_must_not_run_again() {
+        assert_eq!(outcome(&course(S::New, S::New, Some(S::New)), Old::Lapsed), O::New);
+        for back in [(S::Old, S::New, Some(S::New)), (S::New, S::Old, None), (S::New, S::New, Some(S::Old))] {
+            assert_eq!(outcome(&course(back.0, back.1, back.2), Old::Lapsed), O::UnconfirmedKept, "{back:?}");
         }
     }
 
     #[test]
     fn a_device_that_stays_dark_or_runs_something_else_is_bad_at_any_power_on() {
-        for confirmed in [false, true] {
+        for confirmed in [Old::Holds, Old::Contested, Old::Lapsed] {
             assert_eq!(outcome(&course(S::Dark, S::Old, None), confirmed), O::Bricked);
             assert_eq!(outcome(&course(S::Old, S::Dark, None), confirmed), O::Bricked);
             assert_eq!(outcome(&course(S::Old, S::New, Some(S::Dark)), confirmed), O::Bricked);
@@ -121,24 +144,27 @@ mod tests {
     #[test]
     fn settings_counter_and_the_next_update_are_judged() {
         let good = course(S::Old, S::Old, None);
-        assert_eq!(outcome(&Course { settings: false, ..good }, false), O::SettingsLost);
-        assert_eq!(outcome(&Course { counter: Counter::Is(0), ..good }, false), O::CounterLowered);
-        assert_eq!(outcome(&Course { counter: Counter::Unknown, ..good }, false), O::CounterLowered);
-        assert_eq!(outcome(&Course { counter: Counter::Is(2), ..good }, false), O::Old);
+        assert_eq!(outcome(&Course { settings: false, ..good }, Old::Holds), O::SettingsLost);
+        assert_eq!(outcome(&Course { counter: Counter::Is(0), ..good }, Old::Holds), O::CounterLowered);
+        assert_eq!(outcome(&Course { counter: Counter::Unknown, ..good }, Old::Holds), O::CounterLowered);
+        assert_eq!(outcome(&Course { counter: Counter::Is(2), ..good }, Old::Holds), O::Old);
         let rest = good.rest.unwrap();
-        assert_eq!(outcome(&Course { rest: Some(Rest { updated: false, after: S::Dark, ..rest }), ..good }, false), O::Poisoned);
+        assert_eq!(
+            outcome(&Course { rest: Some(Rest { updated: false, after: S::Dark, ..rest }), ..good }, Old::Holds),
+            O::Poisoned
+        );
         for after in ALL.into_iter().filter(|seen| *seen != S::New) {
-            assert_eq!(outcome(&Course { rest: Some(Rest { after, ..rest }), ..good }, false), O::Poisoned);
+            assert_eq!(outcome(&Course { rest: Some(Rest { after, ..rest }), ..good }, Old::Holds), O::Poisoned);
         }
     }
 
     #[test]
     fn the_worst_finding_is_the_outcome() {
         let mut bad = Course { settings: false, counter: Counter::Is(0), ..course(S::New, S::New, Some(S::New)) };
-        assert_eq!(outcome(&bad, false), O::CounterLowered);
+        assert_eq!(outcome(&bad, Old::Holds), O::CounterLowered);
         bad.rest = bad.rest.map(|rest| Rest { updated: false, ..rest });
-        assert_eq!(outcome(&bad, false), O::Poisoned);
+        assert_eq!(outcome(&bad, Old::Holds), O::Poisoned);
         bad.rest = bad.rest.map(|rest| Rest { second: S::Dark, third: None, ..rest });
-        assert_eq!(outcome(&bad, false), O::Bricked);
+        assert_eq!(outcome(&bad, Old::Holds), O::Bricked);
     }
 }

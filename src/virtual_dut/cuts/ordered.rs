@@ -47,7 +47,10 @@ impl<T> Drop for Fuse<'_, T> {
 /// Calls `work` for `0..count` on `threads` threads (0 for one per core) and `deliver`, on the calling thread, with the results in order.
 /// No thread runs further ahead than a few results per thread. Ends early when `deliver` returns `false`.
 pub(super) fn ordered<T: Send>(
-    threads: usize, count: usize, work: impl Fn(usize) -> T + Sync, mut deliver: impl FnMut(usize, T) -> bool,
+    threads: usize,
+    count: usize,
+    work: impl Fn(usize) -> T + Sync,
+    mut deliver: impl FnMut(usize, T) -> bool,
 ) {
     let threads = if threads == 0 { thread::available_parallelism().map_or(1, usize::from) } else { threads }.min(count);
     if threads <= 1 {
@@ -118,10 +121,15 @@ mod tests {
     fn results_come_in_order_from_any_number_of_threads() {
         for threads in [1, 2, 5] {
             let mut seen = Vec::new();
-            ordered(threads, 100, |i| i * i, |i, square| {
-                seen.push((i, square));
-                true
-            });
+            ordered(
+                threads,
+                100,
+                |i| i * i,
+                |i, square| {
+                    seen.push((i, square));
+                    true
+                },
+            );
             assert_eq!(seen, (0..100).map(|i| (i, i * i)).collect::<Vec<_>>());
         }
     }
