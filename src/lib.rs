@@ -1,6 +1,6 @@
 //! hilbench: a hardware-in-the-loop test bench controller for consumer IoT security.
 //!
-//! See `docs/architecture.md` for the map of the modules and the rule of who may import whom.
+//! `tests/layering.rs` has the table of who may import whom.
 
 pub mod channel;
 pub mod cli;

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Module, and the modules it may name. `docs/architecture.md` has the same table with the reasons.
+/// Module, and the modules it may name.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("diagnostic", &["units"]),

@@ -217,7 +217,7 @@ async fn reach_safe_state(task: &Watch, touched: &[String], registry: &Registry)
         };
         let timeout = Duration::from_millis(task.timeout_ms);
         let report = match open(action, registry, timeout).await {
-            Ok(opened) => drive(&state, Some(opened), &clock, timeout).await,
+            Ok(opened) => drive(&state, Some(opened), timeout).await,
             Err(error) => SafeReport { problem: Some(error.to_string()), witness: None },
         };
         ok &= report.problem.is_none();
