@@ -37,6 +37,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments),
         Command::Runs(arguments) => runs::list(&arguments),
         Command::Show(arguments) => runs::show(&arguments),
+        Command::Recover(arguments) => runs::recover(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Guard => guard::guard(),
     };

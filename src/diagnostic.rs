@@ -2,7 +2,7 @@
 //!
 //! A [`Diagnostic`] has a stable [`Code`], one primary place, any number of related places and at most one suggestion.
 //! A [`Report`] is all of them for some files, in the order of their places. Text from files is shown only after
-//! [`sanitise`] took out everything that could drive a terminal.
+//! [`sanitise()`] took out everything that could drive a terminal.
 
 mod code;
 mod human;

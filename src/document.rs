@@ -1,6 +1,6 @@
 //! YAML documents with closed schemas: from bytes to a checked tree in which every value knows its place.
 //!
-//! [`read`] turns a file into a tree of [`Node`]s and stops at the first place that is not YAML. [`check`] compares the tree with a
+//! [`read()`] turns a file into a tree of [`Node`]s and stops at the first place that is not YAML. [`check()`] compares the tree with a
 //! [`Shape`] and collects *every* unknown key, missing key, wrong type and malformed value. The shapes are plain tables
 //! (`rig::keys`, `plan::keys`, `step::keys`); [`json_schema`] and [`key_reference`] are generated from the same tables, so what
 //! editors accept, what the documentation says and what the checker does cannot drift apart.

@@ -33,7 +33,7 @@ pub use name::{is_safe_name, new_run_id, parse_run_id};
 pub use reader::{EventReader, RunEvents};
 pub use recover::{RecoverError, recover};
 pub use run_dir::{OpenError, RunDir, RunLog, RunState};
-pub use store::{DEFAULT_STORE, FindError, RunSummary, STORE_VARIABLE, find, runs, store_directory};
+pub use store::{FindError, RunSummary, find, runs};
 pub use writer::{BenchClock, Failure, Input, Journal, JournalError, Options};
 
 /// Version of the run directory's layout and of the line format, written into `manifest.json`.

@@ -1,6 +1,6 @@
 //! hilbench: a hardware-in-the-loop test bench controller for consumer IoT security.
 //!
-//! `tests/layering.rs` has the table of who may import whom.
+//! `docs/architecture.md` has the map of the modules and the table of who may import whom.
 
 pub mod channel;
 pub mod cli;

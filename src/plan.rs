@@ -1,6 +1,6 @@
 //! Test plans: YAML to checked plan, and binding a plan to a rig.
 //!
-//! [`load_plan`] checks a plan by itself; [`bind`] checks it against a rig and its device profile before anything is touched, makes
+//! [`load_plan`] checks a plan by itself; [`bind()`] checks it against a rig and its device profile before anything is touched, makes
 //! the altered images, and says which cases do not apply.
 
 mod alter;

@@ -2,7 +2,7 @@
 //!
 //! * [`dispatch`]: one run from lease to safe state; the only place that decides what happens next.
 //! * [`execute`]: steps of one case; every wait is against a deadline and the stop signal.
-//! * [`bench`]: the opened channels.
+//! * [`mod@bench`]: the opened channels.
 //! * [`guard`]: the process that outlives the controller.
 //! * [`lease`]: one run per instrument.
 //!

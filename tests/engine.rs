@@ -56,7 +56,8 @@ struct World {
 
 struct FakeConsole(Answer);
 struct FakeSupply(Supply, Arc<World>);
-struct FakeButton(Arc<World>);
+/// Panics when pressed, if so told.
+struct FakeButton(Arc<World>, bool);
 
 fn witness(what: &str) -> Proof {
     Proof::Seen(Witness { what: what.to_owned(), evidence: None })
@@ -149,17 +150,18 @@ impl Driver for FakeButton {
         Ok("button 1".to_owned())
     }
     fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let world = Arc::clone(&self.0);
-        Box::pin(async move { Ok(Opened::Button(Box::new(ButtonState(world)))) })
+        let link = ButtonState(Arc::clone(&self.0), self.1);
+        Box::pin(async move { Ok(Opened::Button(Box::new(link))) })
     }
 }
 
-struct ButtonState(Arc<World>);
+struct ButtonState(Arc<World>, bool);
 
 impl ButtonLink for ButtonState {
     fn set(&mut self, pressed: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
         Box::pin(async move {
             self.0.pressed.store(pressed, Ordering::SeqCst);
+            assert!(!(pressed && self.1), "a step breaks off");
             Ok(witness("contact read back"))
         })
     }
@@ -313,13 +315,14 @@ impl Ran {
 struct Bench {
     answer: Answer,
     supply: Supply,
+    button_panics: bool,
     stop: Option<(Duration, StopLevel)>,
     journal_limit: Option<usize>,
 }
 
 impl Default for Bench {
     fn default() -> Self {
-        Self { answer: lock, supply: Supply::Proven, stop: None, journal_limit: None }
+        Self { answer: lock, supply: Supply::Proven, button_panics: false, stop: None, journal_limit: None }
     }
 }
 
@@ -365,7 +368,7 @@ impl Bench {
         let registry = Registry::new()
             .with(Arc::new(FakeConsole(self.answer)))
             .with(Arc::new(FakeSupply(self.supply, Arc::clone(&world))))
-            .with(Arc::new(FakeButton(Arc::clone(&world))));
+            .with(Arc::new(FakeButton(Arc::clone(&world), self.button_panics)));
         let run_id = RunId::from("20260101-000000-0001");
         let bench_clock = Arc::clone(&clock);
         let mut options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));
@@ -578,6 +581,16 @@ async fn a_panicking_step_is_an_error_and_the_bench_ends_safe() {
     assert!(ran.end.bug && ran.end.safe && ran.safe());
     assert!(ran.events.iter().any(|e| matches!(&e.fact, Fact::CaseSkipped { case, .. } if case.as_str() == "next")));
     assert!(ran.started().contains(&"finally.1/1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_on_a_powered_bench_leaves_it_off_and_released() {
+    let press = step(StepKind::Press { channel: "button".to_owned(), hold: Duration::from_millis(10) });
+    let bench = Bench { button_panics: true, ..Bench::default() };
+    let ran = bench.run(one(vec![power(true), send("ping"), expect("pong"), press])).await;
+    ran.is(Verdict::Error, "BUG: a step broke off: a step breaks off");
+    assert!(ran.end.bug && ran.end.safe && ran.safe());
+    assert!(ran.world.switched.load(Ordering::SeqCst) > 1, "it had been up");
 }
 
 #[tokio::test(start_paused = true)]

@@ -217,6 +217,14 @@ pub trait Driver: Send + Sync {
     fn parameters(&self) -> &'static [(&'static str, bool, &'static str)];
     /// Stable identity of the physical instrument that `parameters` name, for the lease and for messages. Touches nothing.
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError>;
+    /// Address ranges that it can write on the device; `None` if it writes no memory. Touches nothing.
+    ///
+    /// # Errors
+    /// The parameters cannot be right, such as a chip that nobody knows.
+    fn writable(&self, parameters: &Parameters) -> Result<Option<Vec<std::ops::Range<u64>>>, LinkError> {
+        let _ = parameters;
+        Ok(None)
+    }
     /// Opens it. The device must not notice.
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>>;
 }

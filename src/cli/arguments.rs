@@ -32,6 +32,8 @@ pub enum Command {
     Runs(Runs),
     /// Show a recorded run: verdicts, reasons, evidence.
     Show(Show),
+    /// Close an interrupted run: compress it, digest it, give it its final name. Nothing in it is changed.
+    Recover(Recover),
     /// Print or write the JSON schemas of the file formats, for editors.
     Schema(Schema),
     /// The process that reaches the safe state when a controller disappears. Started by `run`.
@@ -124,6 +126,16 @@ pub struct Show {
     /// Check the digests of all evidence.
     #[arg(long)]
     pub verify: bool,
+    /// Where the runs are.
+    #[command(flatten)]
+    pub store: Store,
+}
+
+/// `hilbench recover`.
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// The run: its id, the beginning of it, or `latest`.
+    pub run: String,
     /// Where the runs are.
     #[command(flatten)]
     pub store: Store,

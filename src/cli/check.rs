@@ -11,13 +11,13 @@ use crate::{
 
 pub(super) fn check(arguments: &arguments::Check) -> Exit {
     let catalogue = wiring::catalogue();
-    let mut failed = 0_usize;
-    let mut tell = |path: &Path, report: Result<Report, Report>| {
+    let failed = std::cell::Cell::new(0_usize);
+    let tell = |path: &Path, report: Result<Report, Report>| {
         let (report, ok) = match report {
             Ok(report) => (report, true),
             Err(report) => (report, false),
         };
-        failed += usize::from(!ok);
+        failed.set(failed.get() + usize::from(!ok));
         print(&report, arguments.message_format);
         if ok && arguments.message_format == MessageFormat::Human {
             out(&format!("ok  {}\n", path.display()));
@@ -26,6 +26,13 @@ pub(super) fn check(arguments: &arguments::Check) -> Exit {
     let rig = arguments.rig.as_ref().map(|path| (path, load_rig(path, &catalogue)));
     if let Some((path, loaded)) = &rig {
         tell(path, loaded.as_ref().map(|rig| rig.report.clone()).map_err(Clone::clone));
+        if let Ok(loaded) = loaded {
+            let problems = wiring::problems(&loaded.rig);
+            failed.set(failed.get() + problems.len());
+            for problem in problems {
+                complain(&format!("error: {}", crate::diagnostic::sanitise(&problem)));
+            }
+        }
     }
     for path in &arguments.files {
         let report = match kind(path) {
@@ -38,7 +45,7 @@ pub(super) fn check(arguments: &arguments::Check) -> Exit {
         };
         tell(path, report);
     }
-    if failed == 0 { Exit::Pass } else { Exit::InvalidInput }
+    if failed.get() == 0 { Exit::Pass } else { Exit::InvalidInput }
 }
 
 /// Prints diagnostics where they belong: people read them on standard error, tools on standard output.

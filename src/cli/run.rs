@@ -58,6 +58,13 @@ fn prepare(arguments: &arguments::Run) -> Result<Bound, Exit> {
         Exit::InvalidInput
     })?;
     check::print(&bound.report, arguments.message_format);
+    let problems = wiring::problems(&bound.rig);
+    for problem in &problems {
+        complain(&format!("error: {}", crate::diagnostic::sanitise(problem)));
+    }
+    if !problems.is_empty() {
+        return Err(Exit::InvalidInput);
+    }
     for wanted in &arguments.case {
         if !bound.plan.cases.iter().any(|case| case.id == *wanted) {
             let known: Vec<_> = bound.plan.cases.iter().map(|case| case.id.as_str()).collect();

@@ -1,11 +1,11 @@
-//! `hilbench runs` and `hilbench show`.
+//! `hilbench runs`, `hilbench show` and `hilbench recover`.
 
 use std::io::IsTerminal as _;
 
 use super::{Exit, arguments, arguments::ShowFormat, complain, out};
 use crate::{
     event::EvidenceRef,
-    journal::{RunState, find, runs},
+    journal::{self, RunState, find, runs},
     report::{Source, junit, show as text, summary},
     view::{RunView, lines::Paint, sanitise},
 };
@@ -97,6 +97,29 @@ pub(super) fn show(arguments: &arguments::Show) -> Exit {
         }
         Err(error) => {
             complain(&format!("the run has no readable manifest: {error}"));
+            Exit::InvalidInput
+        }
+    }
+}
+
+pub(super) fn recover(arguments: &arguments::Recover) -> Exit {
+    let run = match find(&arguments.store.store.join("runs"), &arguments.run) {
+        Ok(run) => run,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::InvalidInput;
+        }
+    };
+    match journal::recover(&run) {
+        Ok((closed, damage)) => {
+            for place in damage {
+                complain(&sanitise::line(&place.to_string(), 400));
+            }
+            out(&format!("closed {}\n", closed.directory.display()));
+            Exit::Pass
+        }
+        Err(error) => {
+            complain(&sanitise::line(&error.to_string(), 400));
             Exit::InvalidInput
         }
     }

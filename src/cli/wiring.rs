@@ -40,6 +40,38 @@ pub(super) fn catalogue() -> DriverCatalogue {
     catalogue
 }
 
+/// What is wrong with a rig that only its drivers can tell: chips that nobody knows, images that do not fit into their memory.
+pub(super) fn problems(rig: &Rig) -> Vec<String> {
+    let drivers = registry(None, "");
+    let mut problems = Vec::new();
+    for (name, spec) in &rig.channels {
+        let Some(driver) = drivers.get(&spec.driver) else { continue };
+        let ranges = match driver.writable(&spec.parameters) {
+            Ok(Some(ranges)) => ranges,
+            Ok(None) => continue,
+            Err(error) => {
+                problems.push(format!("channel {name} of rig {}: {error}", rig.name));
+                continue;
+            }
+        };
+        for (role, image) in &rig.device.images {
+            let Some(start) = image.address.map(u64::from) else { continue };
+            let end = start + image.bytes.len() as u64;
+            if !ranges.iter().any(|range| range.start <= start && end <= range.end) {
+                let known: Vec<_> = ranges.iter().map(|range| format!("{:#010x}..{:#010x}", range.start, range.end)).collect();
+                problems.push(format!(
+                    "image {role} ({}) of device profile {}: its {} bytes at address {start:#010x} are outside what channel {name} can write, {}",
+                    image.file.display(),
+                    rig.device.name,
+                    image.bytes.len(),
+                    known.join(", ")
+                ));
+            }
+        }
+    }
+    problems
+}
+
 /// Drivers of the guard: the virtual device is gone with its controller, its relay is not.
 pub(super) fn guard_registry() -> Registry {
     registry(None, "")
@@ -120,6 +152,10 @@ impl Driver for VirtualDriver {
 
     fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
         Ok(format!("virtual device {}", self.identity))
+    }
+
+    fn writable(&self, parameters: &Parameters) -> Result<Option<Vec<std::ops::Range<u64>>>, LinkError> {
+        if self.kind == ChannelKind::Probe { ProbeRs.writable(parameters) } else { Ok(None) }
     }
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {

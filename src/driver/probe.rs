@@ -14,6 +14,7 @@ mod nrf51;
 mod operations;
 
 use std::{
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     str::FromStr,
     sync::mpsc::{SyncSender, TrySendError, sync_channel},
@@ -175,6 +176,11 @@ impl Driver for ProbeRs {
 
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError> {
         Ok(format!("debug probe {}", Self::selector(parameters)?))
+    }
+
+    fn writable(&self, parameters: &Parameters) -> Result<Option<Vec<Range<u64>>>, LinkError> {
+        let chip = required(parameters, "chip")?;
+        operations::writable(chip).map(Some).map_err(|failure| LinkError::new(format!("look up chip {chip:?}"), failure.text))
     }
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {

@@ -27,7 +27,7 @@ pub enum RunState {
     Closed,
     /// Its writer lives.
     Running,
-    /// Its writer is gone without closing it. [`super::recover`] closes it.
+    /// Its writer is gone without closing it. [`super::recover()`] closes it.
     Interrupted,
 }
 

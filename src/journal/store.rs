@@ -1,7 +1,6 @@
 //! The directory of all runs.
 
 use std::{
-    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -10,18 +9,6 @@ use thiserror::Error;
 
 use super::{OpenError, PARTIAL, RunDir, RunState, Summary, name::parse_run_id};
 use crate::event::RunId;
-
-/// Where runs are kept, relative to the working directory, if nothing else is said.
-pub const DEFAULT_STORE: &str = ".hilbench/runs";
-
-/// Environment variable that says where else.
-pub const STORE_VARIABLE: &str = "HILBENCH_RUNS";
-
-/// The store to use: what the command line says, else what [`STORE_VARIABLE`] says, else [`DEFAULT_STORE`].
-#[must_use]
-pub fn store_directory(flag: Option<PathBuf>, variable: Option<OsString>) -> PathBuf {
-    flag.or_else(|| variable.filter(|value| !value.is_empty()).map(PathBuf::from)).unwrap_or_else(|| DEFAULT_STORE.into())
-}
 
 /// A run in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]

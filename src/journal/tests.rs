@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -437,12 +437,4 @@ fn runs_are_found_by_what_people_type() {
         assert!(matches!(find(store.path(), missing), Err(FindError::NotFound { .. })), "{missing}");
     }
     assert!(matches!(RunDir::open(store.path()), Err(OpenError::NotARun(_))));
-}
-
-#[test]
-fn the_flag_goes_before_the_environment() {
-    assert_eq!(store_directory(None, None), PathBuf::from(DEFAULT_STORE));
-    assert_eq!(store_directory(None, Some("".into())), PathBuf::from(DEFAULT_STORE));
-    assert_eq!(store_directory(None, Some("/a".into())), PathBuf::from("/a"));
-    assert_eq!(store_directory(Some("/b".into()), Some("/a".into())), PathBuf::from("/b"));
 }

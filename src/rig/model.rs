@@ -115,9 +115,9 @@ pub struct OutcomeSpec {
     pub channel: String,
     /// By when.
     pub within: Within,
-    /// Means [`Outcome::Done`].
+    /// Means [`Outcome::Done`](crate::step::Outcome::Done).
     pub done: Template,
-    /// Means [`Outcome::Refused`].
+    /// Means [`Outcome::Refused`](crate::step::Outcome::Refused).
     pub refused: Option<Template>,
     /// Must also appear afterwards, whatever the outcome: the device is up again.
     pub then: Option<Template>,

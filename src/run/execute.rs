@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 use super::{
     bench::Bench,
@@ -25,11 +25,8 @@ use crate::{
     },
     event::{Act, ChannelName, EvidenceRef, Fact, Limit, Nanos, Reason, StepId, StopLevel, Verdict, Witness},
     rig::model::{Device, OutcomeSpec, Procedure},
-    step::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within},
+    step::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, pattern},
 };
-
-/// Largest compiled pattern, in bytes.
-const PATTERN_LIMIT: usize = 1 << 20;
 
 /// Time allowed for bytes to leave, besides the step's own deadline: a console that takes none is a fault of the bench.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
@@ -399,7 +396,7 @@ impl Executor {
             Comparison::Matches(pattern) => {
                 let pattern = self.values.pattern(pattern, &self.shared.device, &self.shared.images)?;
                 (
-                    compile(&format!("^(?:{pattern})$"))?.is_match(value.as_bytes()),
+                    compile(&format!(r"\A(?:{pattern})\z"))?.is_match(value.as_bytes()),
                     format!("expected `{pattern}`, found `{value}`"),
                 )
             }
@@ -589,7 +586,7 @@ impl Executor {
             Expectation::Matched(Found { which, start, end, captures, bytes, .. }) => {
                 self.marks.insert(channel.to_owned(), end);
                 let evidence = EvidenceRef { file, offset: start, len: end - start };
-                Ok(Seen::Match { which, words: String::from_utf8_lossy(&bytes).into_owned(), captures, evidence })
+                Ok(Seen::Match { which, words: String::from_utf8_lossy(&bytes).trim().to_owned(), captures, evidence })
             }
             Expectation::TimedOut { .. } if deadline >= self.deadline => Err(out_of_time()),
             Expectation::TimedOut { seen, .. } => {
@@ -732,7 +729,7 @@ fn unseen(silent: bool, silence: Silence, fail_as: Option<&FailAs>, text: &str) 
 fn failed(fail_as: Option<&FailAs>, otherwise: &str, seen: &str) -> Ended {
     let (code, text) = match fail_as {
         Some(FailAs { code, text }) if text.is_empty() => (code.as_str(), seen.to_owned()),
-        Some(FailAs { code, text }) => (code.as_str(), format!("{text}: {seen}")),
+        Some(FailAs { code, text }) => (code.as_str(), format!("{} ({seen})", text.trim_end_matches('.'))),
         None => (otherwise, seen.to_owned()),
     };
     Ended::Judged { verdict: Verdict::Fail, reason: Reason { code: code.to_owned(), text }, evidence: Vec::new() }
@@ -743,8 +740,7 @@ fn out_of_time() -> Ended {
 }
 
 pub(super) fn compile(source: &str) -> Result<Regex, Ended> {
-    let compiled = RegexBuilder::new(source).size_limit(PATTERN_LIMIT).multi_line(true).build();
-    compiled.map_err(|error| Ended::fault(format!("pattern `{source}`: {error}")))
+    pattern::compile(source).map_err(|why| Ended::fault(format!("pattern `{source}`: {why}")))
 }
 
 fn console<'a>(shared: &'a Shared, channel: &str) -> Result<&'a Console, Ended> {

@@ -173,7 +173,11 @@ pub fn watch(
         let Ok(line) = line else { break };
         match serde_json::from_str(&line) {
             Ok(Message::Watch(watch)) => task = Some(watch),
-            Ok(Message::Acting { channel }) => touched.push(channel),
+            Ok(Message::Acting { channel }) => {
+                if !touched.contains(&channel) {
+                    touched.push(channel);
+                }
+            }
             Ok(Message::Farewell) => {
                 writeln!(output, "ok")?;
                 output.flush()?;

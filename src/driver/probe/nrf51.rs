@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use probe_rs::{Core, MemoryInterface, Session};
+use probe_rs::{Core, MemoryInterface, Target};
 
 use super::failure::{Cause, Failure};
 use crate::channel::link::Segment;
@@ -27,6 +27,8 @@ const UICR_CLENR0: u32 = 0x1000_1000;
 /// Readback protection: low byte of region 0, next byte of all code; `0xFF` is off.
 const UICR_RBPCONF: u32 = 0x1000_1004;
 const UICR: Range<u32> = 0x1000_1000..0x1000_1100;
+/// The same for whoever asks what can be written.
+pub(super) const CONFIGURATION: Range<u64> = UICR.start as u64..UICR.end as u64;
 
 const CODE: Range<u32> = 0..0x4_0000;
 
@@ -34,8 +36,8 @@ const CODE: Range<u32> = 0..0x4_0000;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether `session` is with an nRF51.
-pub(super) fn is(session: &Session) -> bool {
-    session.target().name.to_ascii_lowercase().starts_with("nrf51")
+pub(super) fn is(target: &Target) -> bool {
+    target.name.to_ascii_lowercase().starts_with("nrf51")
 }
 
 /// The part of the code memory that the device does not let a debugger read, if any.

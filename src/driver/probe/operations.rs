@@ -3,8 +3,8 @@
 use std::{ops::Range, sync::OnceLock, time::Duration};
 
 use probe_rs::{
-    Core, CoreStatus, HaltReason, MemoryInterface, Permissions, Session,
-    config::Registry,
+    Core, CoreStatus, HaltReason, MemoryInterface, Permissions, Session, Target,
+    config::{MemoryRegion, Registry},
     flashing::{DownloadOptions, FlashProgress, erase_all},
     probe::{DebugProbeError, DebugProbeSelector, Probe, ProbeCreationError, list::Lister},
 };
@@ -31,6 +31,27 @@ fn registry() -> &'static Registry {
     REGISTRY.get_or_init(Registry::from_builtin_families)
 }
 
+/// The chip of that name.
+fn target(chip: &str) -> Result<Target, Failure> {
+    registry().get_target_by_name(chip).map_err(|error| {
+        let mut failure = Failure::of(&error);
+        if let Some(first) = registry().search_chips(chip).first() {
+            failure.text = format!("{}; did you mean {first}?", failure.text);
+        }
+        failure
+    })
+}
+
+/// Flash of a chip, and the configuration registers that this driver knows how to write.
+pub(super) fn writable(chip: &str) -> Result<Vec<Range<u64>>, Failure> {
+    let target = target(chip)?;
+    let flash = target.memory_map.iter().filter_map(|region| match region {
+        MemoryRegion::Nvm(flash) => Some(flash.range.clone()),
+        _ => None,
+    });
+    Ok(flash.chain(nrf51::is(&target).then_some(nrf51::CONFIGURATION)).collect())
+}
+
 /// Which probe, and which chip.
 #[derive(Debug, Clone)]
 pub(super) struct Instrument {
@@ -43,14 +64,7 @@ pub(super) struct Instrument {
 impl Instrument {
     /// Whether the chip is known and the probe can be opened.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        if let Err(error) = registry().get_target_by_name(&self.chip) {
-            let mut failure = Failure::of(&error);
-            let near = registry().search_chips(&self.chip);
-            if let Some(first) = near.first() {
-                failure.text = format!("{}; did you mean {first}?", failure.text);
-            }
-            return Err(failure);
-        }
+        target(&self.chip)?;
         self.open().map(drop)
     }
 
@@ -103,7 +117,7 @@ impl Instrument {
         // On chips whose lock only an erase opens, attaching erases: that is what `erase` asks for, and nothing else may.
         let permissions = if erase { Permissions::new().allow_erase_all() } else { Permissions::new() };
         let mut session = self.attach(permissions)?;
-        let nrf51 = nrf51::is(&session);
+        let nrf51 = nrf51::is(session.target());
         let (configuration, code) =
             if nrf51 { Configuration::split(segments)? } else { (Configuration::default(), segments.iter().collect()) };
         // Segments that fit nowhere, or overlap, are found before anything is erased.
@@ -184,7 +198,7 @@ impl Instrument {
 }
 
 fn read(session: &mut Session, asked: &Range<u64>) -> Result<Result<Vec<u8>, String>, Failure> {
-    let protected_chip = nrf51::is(session);
+    let protected_chip = nrf51::is(session.target());
     let mut core = session.core(0)?;
     let mut bytes = vec![0; (asked.end - asked.start) as usize];
     core.read(asked.start, &mut bytes)?;

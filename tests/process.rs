@@ -1,0 +1,12 @@
+//! The program as its users meet it: started, stopped, killed, given bad input and hostile devices.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+#[path = "process/bench.rs"]
+mod bench;
+#[path = "process/ends.rs"]
+mod ends;
+#[path = "process/hostile.rs"]
+mod hostile;
+#[path = "process/input.rs"]
+mod input;
