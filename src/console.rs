@@ -14,7 +14,7 @@ use std::{
 pub use options::{Format, Options};
 
 use crate::{
-    event::{CaseId, Event, Fact, Nanos, StopLevel},
+    event::{CaseId, Event, Fact, NOT_SELECTED, Nanos, StopLevel},
     journal::{Damage, Failure},
     view::{
         CaseState, RunView,
@@ -69,6 +69,7 @@ impl<W: Write> Console<W> {
                     format!("{} · {} · run {}", line(&header.tool, 40), lines::title(&self.view), line(header.run.as_str(), 40));
                 self.print(&text)
             }
+            Fact::CaseSkipped { why, .. } if why == NOT_SELECTED => Ok(()),
             Fact::CaseFinished { case, .. } | Fact::CaseSkipped { case, .. } => self.case(case),
             Fact::StepFinished { step, verdict, reason, .. } if self.options.steps => {
                 let what = reason.as_ref().map_or_else(String::new, |reason| format!("   {reason}"));

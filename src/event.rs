@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 /// Version of the event vocabulary, written into each run's header as `events/1`.
 pub const SCHEMA: &str = "events/1";
 
+/// Why a case is skipped that the user did not ask for: the one reason that nobody needs to be told.
+pub const NOT_SELECTED: &str = "not selected";
+
 /// One fact with its place in the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {

@@ -4,6 +4,8 @@
 
 #[path = "process/bench.rs"]
 mod bench;
+#[path = "process/docs.rs"]
+mod docs;
 #[path = "process/ends.rs"]
 mod ends;
 #[path = "process/hostile.rs"]

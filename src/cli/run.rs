@@ -12,7 +12,7 @@ use super::{Exit, arguments, arguments::MessageFormat, check, complain, signals,
 use crate::{
     channel::clock::{Clock, WallClock},
     console::{Console, Format, Options as ConsoleOptions},
-    event::{CaseId, Digest, FileDigest, RunHeader, SCHEMA, Verdict},
+    event::{CaseId, Digest, FileDigest, NOT_SELECTED, RunHeader, SCHEMA, Verdict},
     journal::{Input, Journal, Options, RunDir, new_run_id},
     plan::{Applicability, Bound, bind, load_plan},
     report,
@@ -108,7 +108,7 @@ fn assemble(arguments: &arguments::Run, bound: Bound) -> Result<(Setup, Journal)
         let why = match applicability {
             Applicability::NotApplicable(why) => format!("not applicable: {why}"),
             Applicability::Applicable if !arguments.case.is_empty() && !arguments.case.contains(&case.id) => {
-                "not selected".to_owned()
+                NOT_SELECTED.to_owned()
             }
             Applicability::Applicable => return None,
         };

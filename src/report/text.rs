@@ -63,7 +63,7 @@ fn write_run(out: &mut String, source: &Source<'_>, paint: Paint) -> std::fmt::R
     if !source.damage.is_empty() {
         writeln!(out, "{} events before the damage were read", view.seen)?;
     }
-    for case in &view.cases {
+    for case in view.cases.iter().filter(|case| !case.is_unselected()) {
         writeln!(out)?;
         write_case(out, case, source, paint)?;
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::CutsView;
-use crate::event::{CaseId, ChannelName, EvidenceRef, Limit, Nanos, Reason, StepId, Verdict, Witness};
+use crate::event::{CaseId, ChannelName, EvidenceRef, Limit, NOT_SELECTED, Nanos, Reason, StepId, Verdict, Witness};
 
 /// What a case is at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,6 +52,12 @@ impl CaseView {
     #[must_use]
     pub fn name(&self) -> &str {
         self.id.as_ref().map_or("", |id| id.as_str())
+    }
+
+    /// Whether the user chose other cases.
+    #[must_use]
+    pub fn is_unselected(&self) -> bool {
+        matches!(&self.state, CaseState::Skipped(why) if why == NOT_SELECTED)
     }
 
     /// Time it took, in bench time.
