@@ -22,7 +22,13 @@ fn matcher(c: &mut Criterion) {
     let compile = |pattern| Matcher::compile(pattern).expect("pattern of the bench");
     let version = compile(r"version (?<version>\S+) counter (?<counter>\d+)");
     let reset = compile("factory reset done");
-    let cases: [(&str, Vec<&Matcher>); 2] = [("literal", vec![&reset]), ("captures", vec![&version])];
+    let hex = compile(r"[A-F]{3,}[0-9]+x");
+    let cases: [(&str, Vec<&Matcher>); 4] = [
+        ("literal", vec![&reset]),
+        ("captures", vec![&version]),
+        ("classes, no literal", vec![&hex]),
+        ("three at once", vec![&reset, &version, &hex]),
+    ];
     let mut group = c.benchmark_group("matcher");
     group.throughput(Throughput::Bytes(log.len() as u64)).sample_size(20);
     for (name, matchers) in &cases {
