@@ -94,7 +94,7 @@ impl Bench {
         if matches!(act, Act::Power(_) | Act::Press(_))
             && let Some(guard) = self.guard.lock().await.as_mut()
         {
-            guard.tell(&Message::Acting { channel: channel.to_owned() }).await?;
+            guard.tell(&Message::Acting { channel: channel.to_owned(), at: self.clock.now() }).await?;
         }
         self.recorder.fact(Fact::Acting { channel: ChannelName::new(channel), act, step: step.cloned() });
         Ok(())

@@ -3,7 +3,12 @@
 //! The dispatcher takes requests while the run is performed in a task of its own. However that task ends (normally, by a panic, not
 //! at all), the bench ends in the safe state: by the controller if it can, by the guard otherwise.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, time::Instant};
 
@@ -13,7 +18,7 @@ use super::{
     execute::{Executor, Shared},
     guard::{Guard, Watch, WatchAction, WatchedState},
     images::Images,
-    lease::{self, Holder, Lease},
+    lease::{self, Holder, Lease, LeaseError},
     outcome::{code, conclude},
     record::Recorder,
     registry::Registry,
@@ -29,6 +34,9 @@ use crate::{
 
 /// Bench time for the plan's `finally` steps.
 const FINALLY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Wall time that a run waits for the guard of an earlier run on the same instruments.
+const GUARD_LIMIT: Duration = Duration::from_secs(20);
 
 /// Everything a run needs; nothing has been touched yet.
 pub struct Setup {
@@ -177,7 +185,7 @@ async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
 async fn prepare(
     rig: &Rig,
     registry: &Registry,
-    leases: &std::path::Path,
+    leases: &Path,
     holder: &Holder,
     guard: Option<Vec<String>>,
     journal: &Journal,
@@ -192,12 +200,14 @@ async fn prepare(
     }
     let mut held = Vec::new();
     for instrument in instruments {
-        held.push(lease::take(leases, &instrument, holder).map_err(|error| error.to_string())?);
+        held.push(take(leases, &instrument, holder).await?);
         recorder.fact(Fact::LeaseTaken { instrument });
     }
     let guard = match guard {
         None => None,
-        Some(command) => Some(Guard::start(&command, watch(rig, journal)).await.map_err(|error| error.to_string())?),
+        Some(command) => {
+            Some(Guard::start(&command, watch(rig, journal, leases, &held)).await.map_err(|error| error.to_string())?)
+        }
     };
     match Bench::open(rig, registry, Arc::clone(clock), recorder, guard).await {
         Ok(bench) => Ok((held, bench)),
@@ -212,8 +222,19 @@ async fn prepare(
     }
 }
 
+/// Takes a lease; waits for the guard of a run that was lost just now.
+async fn take(leases: &Path, instrument: &str, holder: &Holder) -> Result<Lease, String> {
+    let until = Instant::now() + GUARD_LIMIT;
+    loop {
+        match lease::take(leases, instrument, holder) {
+            Err(LeaseError::Guarded { .. }) if Instant::now() < until => tokio::time::sleep(Duration::from_millis(50)).await,
+            taken => return taken.map_err(|error| error.to_string()),
+        }
+    }
+}
+
 /// The guard's task for this rig.
-fn watch(rig: &Rig, journal: &Journal) -> Watch {
+fn watch(rig: &Rig, journal: &Journal, leases: &Path, held: &[Lease]) -> Watch {
     let actions = rig.safe_state.iter().filter_map(|action| {
         let (channel, action) = match action {
             SafeAction::Power { channel, up: true } => (channel, WatchedState::Up),
@@ -234,6 +255,8 @@ fn watch(rig: &Rig, journal: &Journal) -> Watch {
         run_directory: journal.directory().to_owned(),
         actions: actions.collect(),
         timeout_ms: u64::try_from(rig.safe_state_timeout.as_millis()).unwrap_or(u64::MAX),
+        leases: leases.to_owned(),
+        instruments: held.iter().map(|lease| lease.instrument.clone()).collect(),
     }
 }
 

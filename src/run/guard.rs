@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     bench::{SafeReport, drive},
+    lease::{self, Lease, LeaseError},
     registry::Registry,
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
         clock::{Clock as _, WallClock},
         link::{LinkError, Opened, Parameters},
     },
-    event::{ChannelName, Fact, RunId},
+    event::{ChannelName, Fact, Nanos, RunId},
     journal::GuardWriter,
     rig::model::SafeAction,
 };
@@ -41,6 +42,8 @@ pub enum Message {
     Acting {
         /// Channel.
         channel: String,
+        /// Bench time.
+        at: Nanos,
     },
     /// The controller has reached the safe state itself; nothing is left to do.
     Farewell,
@@ -58,6 +61,10 @@ pub struct Watch {
     pub actions: Vec<WatchAction>,
     /// Time for each action.
     pub timeout_ms: u64,
+    /// Where leases are kept.
+    pub leases: PathBuf,
+    /// Instruments that nobody else may have until the guard is done.
+    pub instruments: Vec<String>,
 }
 
 /// One action of the guard.
@@ -167,13 +174,22 @@ pub fn watch(
     mut output: impl std::io::Write,
     registry: impl FnOnce(&Watch) -> Registry,
 ) -> std::io::Result<bool> {
-    let mut task: Option<Watch> = None;
+    let mut task: Option<(Watch, Post)> = None;
     let mut touched: Vec<String> = Vec::new();
+    let mut told = (Nanos::default(), WallClock::start());
     for line in input.lines() {
         let Ok(line) = line else { break };
         match serde_json::from_str(&line) {
-            Ok(Message::Watch(watch)) => task = Some(watch),
-            Ok(Message::Acting { channel }) => {
+            Ok(Message::Watch(watch)) => match Post::take(&watch) {
+                Ok(post) => task = Some((watch, post)),
+                Err(error) => {
+                    writeln!(output, "{error}")?;
+                    output.flush()?;
+                    continue;
+                }
+            },
+            Ok(Message::Acting { channel, at }) => {
+                told = (at, WallClock::start());
                 if !touched.contains(&channel) {
                     touched.push(channel);
                 }
@@ -192,18 +208,42 @@ pub fn watch(
         writeln!(output, "ok")?;
         output.flush()?;
     }
-    let Some(task) = task else { return Ok(true) };
+    let Some((task, post)) = task else { return Ok(true) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let registry = registry(&task);
-    Ok(runtime.block_on(reach_safe_state(&task, &touched, &registry)))
+    Ok(runtime.block_on(reach_safe_state(&task, post, &touched, told, &registry)))
 }
 
-async fn reach_safe_state(task: &Watch, touched: &[String], registry: &Registry) -> bool {
-    let clock = WallClock::start();
-    let mut writer = GuardWriter::open(&task.run_directory, &task.run).ok();
+/// What the guard holds while it watches.
+struct Post {
+    writer: Option<GuardWriter>,
+    _instruments: Vec<Lease>,
+}
+
+impl Post {
+    /// The record is opened before a disk can be full; without one the guard still does its work.
+    fn take(watch: &Watch) -> Result<Self, LeaseError> {
+        let instruments = watch.instruments.iter().map(|instrument| lease::guard(&watch.leases, instrument));
+        Ok(Self {
+            _instruments: instruments.collect::<Result<_, _>>()?,
+            writer: GuardWriter::open(&watch.run_directory, &watch.run).ok(),
+        })
+    }
+}
+
+/// `told` is when the controller last acted: bench time, and a clock that runs since. On a virtual bench, whose time stands still
+/// between waits, the times of the guard are an upper bound.
+async fn reach_safe_state(
+    task: &Watch,
+    mut post: Post,
+    touched: &[String],
+    told: (Nanos, WallClock),
+    registry: &Registry,
+) -> bool {
     let mut record = |fact: Fact| {
-        if let Some(writer) = &mut writer
-            && let Err(error) = writer.append(clock.now(), &fact)
+        let now = told.0.after(Duration::from_nanos(told.1.now().0));
+        if let Some(writer) = &mut post.writer
+            && let Err(error) = writer.append(now, &fact)
         {
             tracing::error!(%error, "the guard's record cannot be written");
         }

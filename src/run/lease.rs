@@ -2,6 +2,9 @@
 //!
 //! A lease is a kernel lock (`flock`) on a file named after the instrument, so that a crash frees it. The file also holds a readable
 //! record of the holder, for the message that a second run gets.
+//!
+//! The guard of a run holds a second lock on each of its instruments. A lease is only given where that is free too: when a controller was
+//! killed, the next run waits until the guard has reached the safe state, or the two would switch against each other.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -45,6 +48,12 @@ pub enum LeaseError {
         /// Holder record, if it could be read.
         holder: Option<Holder>,
     },
+    /// Its last holder was killed, and that run's guard is at work.
+    #[error("{instrument} is still being brought to its safe state by the guard of a run that was lost; try again in a moment")]
+    Guarded {
+        /// Instrument identity.
+        instrument: String,
+    },
     /// The lock file could not be made.
     #[error("cannot lock {instrument} with {}: {source}", path.display())]
     Io {
@@ -71,25 +80,50 @@ pub fn directory(store: &Path) -> PathBuf {
 /// Takes the lease of `instrument` in `directory`.
 ///
 /// # Errors
-/// [`LeaseError::Held`] with the holder if somebody has it.
+/// [`LeaseError::Held`] with the holder if somebody has it, [`LeaseError::Guarded`] if a guard is at work on it.
 pub fn take(directory: &Path, instrument: &str, holder: &Holder) -> Result<Lease, LeaseError> {
-    let path = directory.join(file_name(instrument));
-    let io = |source: std::io::Error| LeaseError::Io { instrument: instrument.to_owned(), path: path.clone(), source };
-    fs::create_dir_all(directory).map_err(io)?;
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-    let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+    let name = file_name(instrument);
+    let mut lock = match lock(directory, &name, instrument)? {
         Ok(lock) => lock,
-        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+        Err(mut file) => {
             let mut text = String::new();
             let holder = file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str(&text).ok());
             return Err(LeaseError::Held { instrument: instrument.to_owned(), holder });
         }
-        Err((_, errno)) => return Err(io(errno.into())),
     };
+    drop(guard(directory, instrument)?);
     let record = serde_json::to_vec(holder).unwrap_or_default();
     let file: &mut File = &mut lock;
-    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&record)).map_err(io)?;
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&record)).map_err(|source| LeaseError::Io {
+        instrument: instrument.to_owned(),
+        path: directory.join(name),
+        source,
+    })?;
     Ok(Lease { instrument: instrument.to_owned(), _lock: lock })
+}
+
+/// Takes the guard's lock of `instrument`.
+///
+/// # Errors
+/// [`LeaseError::Guarded`] if another guard has it.
+pub fn guard(directory: &Path, instrument: &str) -> Result<Lease, LeaseError> {
+    match lock(directory, &format!("{}.guard", file_name(instrument)), instrument)? {
+        Ok(lock) => Ok(Lease { instrument: instrument.to_owned(), _lock: lock }),
+        Err(_) => Err(LeaseError::Guarded { instrument: instrument.to_owned() }),
+    }
+}
+
+/// Locks a file; gives it back unlocked if somebody else has.
+fn lock(directory: &Path, name: &str, instrument: &str) -> Result<Result<Flock<File>, File>, LeaseError> {
+    let path = directory.join(name);
+    let io = |source: std::io::Error| LeaseError::Io { instrument: instrument.to_owned(), path: path.clone(), source };
+    fs::create_dir_all(directory).map_err(io)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Ok(lock)),
+        Err((file, nix::errno::Errno::EWOULDBLOCK)) => Ok(Err(file)),
+        Err((_, errno)) => Err(io(errno.into())),
+    }
 }
 
 /// A file name for an identity: readable, and unique through the digest.
@@ -101,7 +135,7 @@ fn file_name(instrument: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Holder, LeaseError, take};
+    use super::{Holder, LeaseError, guard, take};
 
     fn holder(plan: &str) -> Holder {
         Holder { pid: 7, since: "2026-01-01T00:00:00Z".to_owned(), plan: plan.to_owned(), run: "r".to_owned() }
@@ -117,5 +151,16 @@ mod tests {
         take(dir.path(), "usb 1-1.2 - port 3", &holder("other instrument")).unwrap();
         drop(first);
         take(dir.path(), "usb 1-1.2 / port 3", &holder("second")).unwrap();
+    }
+
+    #[test]
+    fn an_instrument_whose_guard_is_at_work_is_not_given_to_anybody() {
+        let dir = tempfile::tempdir().unwrap();
+        let at_work = guard(dir.path(), "supply").unwrap();
+        assert!(matches!(take(dir.path(), "supply", &holder("next")), Err(LeaseError::Guarded { .. })));
+        drop(at_work);
+        let run = take(dir.path(), "supply", &holder("next")).unwrap();
+        guard(dir.path(), "supply").unwrap();
+        drop(run);
     }
 }

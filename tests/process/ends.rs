@@ -74,6 +74,21 @@ fn after_sigkill_the_guard_switches_off_and_the_journal_can_be_read() {
 }
 
 #[test]
+fn a_run_right_after_a_killed_one_waits_for_its_guard() {
+    let bench = Bench::new();
+    for _ in 0..5 {
+        let mut run = bench.start_shipped();
+        run.until("sent");
+        run.signal(Signal::SIGKILL);
+        let arguments = ["testplans/secure-update.yaml", "--rig", "rigs/virtual-lock.yaml", "--case", "header-magic-wrong"];
+        let next = bench.start(arguments).end();
+        assert_eq!(next.code, Some(0), "{next:?}");
+        assert_eq!(run.end().code, None);
+        assert!(!bench.supply_is_up(RIG));
+    }
+}
+
+#[test]
 fn a_full_disk_under_the_journal_is_a_bench_error_and_the_supply_is_off() {
     let bench = Bench::new();
     // The limit on the size of files stands for the full disk: the write fails in the same place with another errno.
