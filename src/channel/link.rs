@@ -215,6 +215,14 @@ pub trait Driver: Send + Sync {
     fn kind(&self) -> ChannelKind;
     /// Parameters it accepts in the rig file besides `driver`: name, whether required, what it is. Others are refused by the check.
     fn parameters(&self) -> &'static [(&'static str, bool, &'static str)];
+    /// Whether the parameters make sense, by themselves. Looks at nothing else.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn check(&self, parameters: &Parameters) -> Result<(), LinkError> {
+        let _ = parameters;
+        Ok(())
+    }
     /// Stable identity of the physical instrument that `parameters` name, for the lease and for messages. Touches nothing.
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError>;
     /// Address ranges that it can write on the device; `None` if it writes no memory. Touches nothing.

@@ -46,6 +46,10 @@ pub(super) fn problems(rig: &Rig) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, spec) in &rig.channels {
         let Some(driver) = drivers.get(&spec.driver) else { continue };
+        if let Err(error) = driver.check(&spec.parameters) {
+            problems.push(format!("channel {name} of rig {}: {error}", rig.name));
+            continue;
+        }
         let ranges = match driver.writable(&spec.parameters) {
             Ok(Some(ranges)) => ranges,
             Ok(None) => continue,
@@ -154,6 +158,14 @@ impl Driver for VirtualDriver {
         Ok(format!("virtual device {}", self.identity))
     }
 
+    fn check(&self, parameters: &Parameters) -> Result<(), LinkError> {
+        match self.kind {
+            ChannelKind::Button => button_pin(parameters).map(drop),
+            ChannelKind::Console => Serial.check(&at_path(parameters, Path::new("virtual"))),
+            ChannelKind::Supply | ChannelKind::Probe => Ok(()),
+        }
+    }
+
     fn writable(&self, parameters: &Parameters) -> Result<Option<Vec<std::ops::Range<u64>>>, LinkError> {
         if self.kind == ChannelKind::Probe { ProbeRs.writable(parameters) } else { Ok(None) }
     }
@@ -167,18 +179,10 @@ impl Driver for VirtualDriver {
                     (None, None) => Err(LinkError::new("open virtual-power", "neither a device nor a relay is there")),
                 },
                 ChannelKind::Button => match &self.bench {
-                    Some(bench) => {
-                        let pin = parameters.values.get("pin").and_then(|pin| pin.parse().ok());
-                        let pin = pin.ok_or_else(|| LinkError::new("open virtual-button", "`pin` is a number from 0 to 31"))?;
-                        Ok(Opened::Button(bench.button(pin)?))
-                    }
+                    Some(bench) => Ok(Opened::Button(bench.button(button_pin(parameters)?)?)),
                     None => Ok(Opened::Button(Box::new(Nobody))),
                 },
-                ChannelKind::Console => {
-                    let mut port = parameters.clone();
-                    port.values.insert("path".to_owned(), self.bench()?.console_path().display().to_string());
-                    Serial.open(&port).await
-                }
+                ChannelKind::Console => Serial.open(&at_path(parameters, self.bench()?.console_path())).await,
                 ChannelKind::Probe => {
                     let mut probe = parameters.clone();
                     probe.values.insert("probe".to_owned(), self.bench()?.probe_selector());
@@ -187,6 +191,18 @@ impl Driver for VirtualDriver {
             }
         })
     }
+}
+
+/// The parameters of a serial port, at a place that the rig does not know.
+fn at_path(parameters: &Parameters, path: &Path) -> Parameters {
+    let mut port = parameters.clone();
+    port.values.insert("path".to_owned(), path.display().to_string());
+    port
+}
+
+fn button_pin(parameters: &Parameters) -> Result<u8, LinkError> {
+    let pin = parameters.values.get("pin").and_then(|pin| pin.parse().ok()).filter(|pin| *pin < 32);
+    pin.ok_or_else(|| LinkError::new("open virtual-button", "`pin` is a number from 0 to 31"))
 }
 
 /// The relay of a virtual supply without its device: what the guard drives.

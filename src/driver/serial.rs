@@ -1,9 +1,15 @@
-//! Serial ports, by path.
+//! Serial ports, by what they are or by path.
 
-use std::path::{Path, PathBuf};
+pub mod ports;
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use tokio_serial::{ErrorKind, SerialPortBuilderExt, SerialStream};
 
+use self::ports::{UsbPort, Wanted};
 use crate::channel::{
     clock::BoxFuture,
     link::{ChannelKind, Driver, LinkError, Opened, Parameters},
@@ -17,25 +23,90 @@ pub const DEFAULT_BAUD: u32 = 115_200;
 pub struct Serial;
 
 /// What the parameters say.
-struct Port {
-    path: PathBuf,
+#[derive(Debug, PartialEq, Eq)]
+struct Settings {
+    place: Place,
     baud: u32,
 }
 
-impl Port {
+/// How the rig names the port.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Path(PathBuf),
+    Usb(Wanted),
+}
+
+/// A port that was found.
+struct Port {
+    path: PathBuf,
+    baud: u32,
+    usb: Option<UsbPort>,
+}
+
+/// A number, or what is wrong with it.
+fn number<T: FromStr>(parameters: &Parameters, name: &str, what: &str) -> Result<Option<T>, LinkError> {
+    let parse = |text: &String| text.parse().map_err(|_| refused(format!("`{name}: {text}` is not {what}")));
+    parameters.values.get(name).map(parse).transpose()
+}
+
+fn refused(what: String) -> LinkError {
+    LinkError::new("open a serial port", what)
+}
+
+impl Settings {
     fn from(parameters: &Parameters) -> Result<Self, LinkError> {
-        let refuse = |what: String| LinkError::new("open a serial port", what);
-        let path = parameters.values.get("path").filter(|path| !path.is_empty());
-        let path = path.ok_or_else(|| refuse("the rig names no `path`, such as /dev/ttyACM0".to_owned()))?;
-        let baud = match parameters.values.get("baud") {
-            None => DEFAULT_BAUD,
-            Some(text) => text.parse().ok().filter(|baud| *baud > 0).ok_or_else(|| {
-                refuse(format!("`{text}` is not a baud rate; write a whole number above 0, such as {DEFAULT_BAUD}"))
-            })?,
+        let value = |name: &str| parameters.values.get(name).filter(|value| !value.is_empty());
+        let usb = match value("usb") {
+            None => None,
+            Some(text) => Some(Wanted::parse_usb(text).ok_or_else(|| {
+                refused(format!(
+                    "`usb: {text}` is not vendor and product; write them as four hexadecimal digits each, '0d28:0204'"
+                ))
+            })?),
         };
-        Ok(Self { path: parameters.base.join(path), baud })
+        let wanted = Wanted {
+            usb,
+            serial_number: value("serial-number").cloned(),
+            interface: number(parameters, "interface", "the number of an interface, 0 to 255")?,
+            location: value("location").cloned(),
+        };
+        let place = match (value("path"), wanted == Wanted::default()) {
+            (Some(path), true) => Place::Path(parameters.base.join(path)),
+            (None, false) => Place::Usb(wanted),
+            (Some(_), false) => {
+                return Err(refused("the rig names the port by `path` and by what it is; keep one of them".to_owned()));
+            }
+            (None, true) => {
+                let how = "name it by `usb`, `serial-number`, `interface` or `location`, or by `path`, such as one under /dev/serial/by-id";
+                return Err(refused(format!("the rig does not say which; {how}")));
+            }
+        };
+        let baud = number(parameters, "baud", "a baud rate")?.unwrap_or(DEFAULT_BAUD);
+        if baud == 0 {
+            return Err(refused(format!("`baud: 0` is not a baud rate; {DEFAULT_BAUD} is a common one")));
+        }
+        Ok(Self { place, baud })
     }
 
+    /// Looks for the port among those that are there now.
+    fn find(self) -> Result<Port, LinkError> {
+        let known = ports::ports(Path::new("/sys"), Path::new("/dev")).unwrap_or_default();
+        match self.place {
+            Place::Path(path) => {
+                // Names under /dev/serial are links to the port. One that is not there keeps its name.
+                let target = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+                let usb = known.into_iter().find(|port| port.path == target).and_then(|port| port.usb);
+                Ok(Port { path, baud: self.baud, usb })
+            }
+            Place::Usb(wanted) => {
+                let port = wanted.choose(&known).map_err(|what| LinkError::new("find a serial port", what))?;
+                Ok(Port { path: port.path.clone(), baud: self.baud, usb: port.usb.clone() })
+            }
+        }
+    }
+}
+
+impl Port {
     fn open(&self) -> Result<SerialStream, LinkError> {
         let shown = self.path.display();
         let failed = |error: &tokio_serial::Error| {
@@ -70,20 +141,31 @@ impl Driver for Serial {
 
     fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
         &[
-            ("path", true, "device file, such as /dev/ttyACM0 or a name under /dev/serial/by-id"),
+            ("usb", false, "vendor and product, such as '0d28:0204'"),
+            ("serial-number", false, "USB serial number"),
+            ("interface", false, "USB interface number, for instruments with several ports"),
+            ("location", false, "place in the tree of hubs, such as 1-1.2"),
+            ("path", false, "device file, such as a name under /dev/serial/by-id; instead of the above"),
             ("baud", false, "bits per second, 115200 if not given"),
         ]
     }
 
+    fn check(&self, parameters: &Parameters) -> Result<(), LinkError> {
+        Settings::from(parameters).map(drop)
+    }
+
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError> {
-        let port = Port::from(parameters)?;
-        // Names under /dev/serial are links; the lease is on the port they lead to. A port that is not there keeps its name.
+        let port = Settings::from(parameters)?.find()?;
+        // However it is named in the rig, it is one instrument.
+        if let Some(usb) = port.usb {
+            return Ok(format!("serial {usb}"));
+        }
         let path = std::fs::canonicalize(&port.path).unwrap_or(port.path);
-        Ok(format!("serial {}", Path::display(&path)))
+        Ok(format!("serial {}", path.display()))
     }
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        Box::pin(async move { Ok(Opened::Console(Box::new(Port::from(parameters)?.open()?))) })
+        Box::pin(async move { Ok(Opened::Console(Box::new(Settings::from(parameters)?.find()?.open()?))) })
     }
 }
 
@@ -98,13 +180,23 @@ mod tests {
 
     #[test]
     fn parameters_are_checked_before_anything_is_opened() {
-        let what = |values: &[(&str, &str)]| Serial.identity(&parameters(values)).unwrap_err().what;
-        assert!(what(&[]).contains("path"));
+        let what = |values: &[(&str, &str)]| Serial.check(&parameters(values)).unwrap_err().what;
+        assert!(what(&[]).contains("does not say which"));
         for baud in ["0", "-1", "fast", "", "1e6", "99999999999"] {
             assert!(what(&[("path", "p"), ("baud", baud)]).contains("not a baud rate"), "{baud}");
         }
+        assert!(what(&[("usb", "0d28")]).contains("four hexadecimal digits"));
+        assert!(what(&[("usb", "0d28:0204"), ("interface", "256")]).contains("0 to 255"));
+        assert!(what(&[("usb", "0d28:0204"), ("path", "p")]).contains("keep one of them"));
         let identity = Serial.identity(&parameters(&[("path", "port"), ("baud", "9600")])).unwrap();
         assert_eq!(identity, "serial /rigs/port");
+    }
+
+    #[test]
+    fn what_a_port_is_can_be_said_in_parts() {
+        let settings = Settings::from(&parameters(&[("serial-number", "9900"), ("interface", "1"), ("baud", "9600")])).unwrap();
+        let wanted = Wanted { serial_number: Some("9900".to_owned()), interface: Some(1), ..Wanted::default() };
+        assert_eq!(settings, Settings { place: Place::Usb(wanted), baud: 9600 });
     }
 
     #[tokio::test]
