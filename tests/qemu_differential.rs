@@ -6,6 +6,8 @@
 
 #[path = "qemu/emulator.rs"]
 mod emulator;
+#[path = "qemu/exceptions.rs"]
+mod exceptions;
 #[path = "qemu/instructions.rs"]
 mod instructions;
 #[path = "qemu/rules.rs"]
@@ -24,5 +26,12 @@ fn sixteen_bit_instructions_do_the_same() {
 fn special_and_undefined_instructions_do_the_same() {
     if emulator::is_there() {
         instructions::thirty_two_bit();
+    }
+}
+
+#[test]
+fn exceptions_nest_and_return_the_same() {
+    if emulator::is_there() {
+        exceptions::same_trace();
     }
 }
