@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 #![expect(clippy::print_stderr, reason = "what was compared and what was skipped must be seen")]
 
+#[path = "qemu/console.rs"]
+mod console;
 #[path = "qemu/emulator.rs"]
 mod emulator;
 #[path = "qemu/exceptions.rs"]
@@ -33,5 +35,12 @@ fn special_and_undefined_instructions_do_the_same() {
 fn exceptions_nest_and_return_the_same() {
     if emulator::is_there() {
         exceptions::same_trace();
+    }
+}
+
+#[test]
+fn the_firmware_says_the_same_on_its_console() {
+    if emulator::is_there() {
+        console::same_transcript();
     }
 }
