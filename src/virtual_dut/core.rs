@@ -4,6 +4,8 @@ mod exceptions;
 mod remember;
 mod run;
 mod system;
+#[cfg(test)]
+mod tests;
 
 use std::mem;
 

@@ -482,3 +482,6 @@ impl std::hash::Hasher for Feed {
         0
     }
 }
+
+#[cfg(test)]
+mod tests;

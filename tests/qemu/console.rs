@@ -60,7 +60,7 @@ impl Both {
         assert_eq!(ours.split_inclusive('\n').count(), theirs.split_inclusive('\n').count(), "machine {ours:?}, QEMU {theirs:?}");
         for (mut ours, mut theirs) in ours.split_inclusive('\n').zip(theirs.split_inclusive('\n')) {
             if let Some((_, len, reason)) = EXCEPTIONS.iter().find(|(start, ..)| ours.starts_with(start) && ours != theirs) {
-                self.excepted.push(format!("{:?} and {:?}: {reason}", ours, theirs));
+                self.excepted.push(format!("{ours:?} and {theirs:?}: {reason}"));
                 (ours, theirs) = (&ours[..*len], &theirs[..(*len).min(theirs.len())]);
             }
             assert_eq!(ours, theirs);

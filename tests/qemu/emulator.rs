@@ -95,8 +95,7 @@ impl Qemu {
 
     pub(crate) fn write(&mut self, address: u32, bytes: &[u8]) {
         for (at, part) in (address..).step_by(512).zip(bytes.chunks(512)) {
-            let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
-            self.ok(&format!("M{at:x},{:x}:{hex}", part.len()));
+            self.ok(&format!("M{at:x},{:x}:{}", part.len(), hex(part)));
         }
     }
 
@@ -116,8 +115,7 @@ impl Qemu {
     }
 
     pub(crate) fn set_state(&mut self, state: &State) {
-        let hex: String = state.0.iter().map(|word| format!("{:08x}", word.swap_bytes())).collect();
-        self.ok(&format!("G{hex}"));
+        self.ok(&format!("G{}", hex(&state.0.map(u32::to_le_bytes).concat())));
     }
 
     pub(crate) fn break_at(&mut self, address: u32) {
@@ -138,8 +136,7 @@ impl Qemu {
 
     /// Resets it and lets it go. (The stub's own start would leave out the vectors, which were not there yet.)
     pub(crate) fn boot(&mut self) {
-        let command: String = "system_reset".bytes().map(|byte| format!("{byte:02x}")).collect();
-        self.ask(&format!("qRcmd,{command}"));
+        self.ask(&format!("qRcmd,{}", hex(b"system_reset")));
         self.ask("D");
     }
 
@@ -165,6 +162,10 @@ impl Drop for Qemu {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn unhex(text: &str) -> Vec<u8> {

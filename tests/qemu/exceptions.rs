@@ -202,7 +202,7 @@ pub(crate) fn same_trace() {
     }
     assert_eq!(ours_told.len(), theirs_told.len());
     let different: Vec<usize> = (0..our_ram.len()).filter(|at| our_ram[*at] != their_ram[*at]).collect();
-    assert_eq!(different, [], "offsets in RAM that differ");
+    assert!(different.is_empty(), "RAM differs at the offsets {different:x?}");
     assert_eq!(ours, theirs, "\nmachine {ours}\nqemu    {theirs}");
     let tags: Vec<u32> = ours_told.iter().map(|record| record[0]).collect();
     // What the program is for has happened: nesting, tail-chaining, masking, faults in thread and handler mode, the tick.

@@ -98,11 +98,7 @@ impl Comparison {
             qemu.break_at(address);
         }
         let base = state::halted(&flash, &ram);
-        let mut new = Self { qemu, base, seed, random, compared: 0, lines: 0, skipped: BTreeMap::new() };
-        for place in PLACES {
-            new.put(place + END, &HERE.to_le_bytes());
-        }
-        new
+        Self { qemu, base, seed, random, compared: 0, lines: 0, skipped: BTreeMap::new() }
     }
 
     /// Writes to both.
@@ -136,7 +132,7 @@ impl Comparison {
                 continue;
             }
             let (after, machine) = self.try_one(&now, (half, None));
-            if after.pc() != now.pc() + 2 && after.pc() != HANDLER {
+            if after.pc() != now.pc() + 2 && !after.in_handler() {
                 jumps.push((State([&now.0[..15], &[start.pc(), now.0[16]]].concat().try_into().unwrap()), (half, None)));
                 continue;
             }
@@ -144,7 +140,7 @@ impl Comparison {
             touched.extend(rules::access(half, &now).filter(|access| access.store));
             now = after;
             self.base = machine;
-            if after.pc() == HANDLER || !has_stack(after.sp()) {
+            if after.in_handler() || !has_stack(after.sp()) {
                 break;
             }
         }
@@ -156,10 +152,8 @@ impl Comparison {
     fn run(&mut self, before: &State, code: &[Code], mut touched: Vec<Access>) -> State {
         let place = before.pc();
         let mut text = bytes(code);
-        text.resize(END as usize, 0);
-        for half in text[bytes(code).len()..].as_chunks_mut::<2>().0 {
-            *half = NOP.to_le_bytes();
-        }
+        text.extend(NOP.to_le_bytes().repeat((END as usize - text.len()) / 2));
+        text.extend(HERE.to_le_bytes());
         self.put(place, &text);
         let mut machine = self.base.clone();
         state::release(&mut machine, before);
@@ -168,7 +162,7 @@ impl Comparison {
         self.qemu.set_state(before);
         self.qemu.go();
         let theirs = self.qemu.state();
-        if ours.pc() == HANDLER {
+        if ours.in_handler() {
             touched.push(Access { address: ours.sp(), len: 32, store: true });
         }
         self.judge(before, code, (ours, &mut machine), theirs, &touched);
@@ -184,7 +178,7 @@ impl Comparison {
         self.qemu.step();
         let theirs = self.qemu.state();
         let frame = Access { address: ours.sp(), len: 32, store: true };
-        let touched = if ours.pc() == HANDLER { vec![frame] } else { Vec::new() };
+        let touched = if ours.in_handler() { vec![frame] } else { Vec::new() };
         self.judge(before, &[code], (ours, &mut machine), theirs, &touched);
         self.compared += 1;
         self.recover(&theirs);
@@ -212,7 +206,7 @@ impl Comparison {
 
     /// QEMU leaves the exception handler; the machine is a copy that is thrown away.
     fn recover(&mut self, after: &State) {
-        if after.0[16] & 0x3F == 0 {
+        if !after.in_handler() {
             return;
         }
         let frame = self.qemu.read(after.sp(), 32);
@@ -238,7 +232,7 @@ impl Comparison {
             return;
         }
         let after = self.try_one(&before, code).0;
-        if after.pc() != place + 2 * (1 + u32::from(code.1.is_some())) && after.pc() != HANDLER {
+        if after.pc() != place + 2 * (1 + u32::from(code.1.is_some())) && !after.in_handler() {
             return self.jump(&before, code);
         }
         let mut line = vec![code];

@@ -20,6 +20,11 @@ impl State {
     pub(crate) const fn pc(&self) -> u32 {
         self.0[15]
     }
+
+    /// By IPSR: an exception has been taken.
+    pub(crate) const fn in_handler(&self) -> bool {
+        self.0[16] & 0x3F != 0
+    }
 }
 
 impl fmt::Display for State {
