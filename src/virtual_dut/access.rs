@@ -2,7 +2,7 @@
 
 use super::{
     RAM_BASE, Size,
-    cpu::{Memory, Trap},
+    cpu::{Memory, Trap, bits},
     memo::Watched,
     nv::NvMemory,
     soc::{RAM, Soc},
@@ -17,6 +17,15 @@ pub(super) struct Fast<'a> {
 }
 
 impl Fast<'_> {
+    /// Place in RAM of `count` words at `address`, if they are aligned and all there.
+    #[inline]
+    fn words(address: u32, count: u32) -> Option<std::ops::Range<usize>> {
+        // Turned round, an address that is not aligned lies far outside.
+        let start = address.wrapping_sub(RAM_BASE).rotate_right(2) as usize;
+        let end = start.checked_add(count as usize)?;
+        (end <= RAM / 4).then_some(start..end)
+    }
+
     #[inline]
     fn load<const N: usize>(&self, address: u32) -> Result<[u8; N], Trap> {
         let mut out = [0; N];
@@ -74,6 +83,29 @@ impl Memory for Fast<'_> {
     #[inline]
     fn store8(&mut self, address: u32, value: u32) -> Result<(), Trap> {
         self.store(address, [value as u8])
+    }
+
+    #[inline]
+    fn store_list(&mut self, r: &[u32; 16], base: u32, list: u32) -> Result<(), Trap> {
+        let range = Self::words(base, list.count_ones()).ok_or(Trap::Refused)?;
+        if let Some(watched) = &mut self.watched {
+            watched.note(4 * range.start, 4 * range.len());
+        }
+        let words = self.ram.as_chunks_mut::<4>().0.get_mut(range).ok_or(Trap::Refused)?;
+        for (word, index) in words.iter_mut().zip(bits(list)) {
+            *word = r[index & 15].to_le_bytes();
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn load_list(&mut self, r: &mut [u32; 16], base: u32, list: u32) -> Result<(), Trap> {
+        let range = Self::words(base, list.count_ones()).ok_or(Trap::Refused)?;
+        let words = self.ram.as_chunks::<4>().0.get(range).ok_or(Trap::Refused)?;
+        for (word, index) in words.iter().zip(bits(list)) {
+            r[index & 15] = u32::from_le_bytes(*word);
+        }
+        Ok(())
     }
 }
 

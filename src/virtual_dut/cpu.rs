@@ -3,28 +3,61 @@
 //! The same semantics run over two kinds of memory: a fast one that knows RAM and flash only and refuses everything else *before*
 //! anything has changed, and the full system bus, on which the refused instruction is then executed again.
 
+use std::hash::{Hash, Hasher};
+
 use super::decode::{Kind, Op};
 
 /// Condition flags in the form that costs least to produce.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Flags {
-    /// N is bit 31.
-    pub(super) n: u32,
-    /// Z is "this is zero".
-    pub(super) z: u32,
-    pub(super) c: bool,
-    pub(super) v: bool,
+    /// N is the sign, Z is "the lower half is zero": a result is put here with its sign extended.
+    nz: i64,
+    c: bool,
+    /// V is bit 31.
+    v: u32,
 }
 
 impl Flags {
     /// From bits 31..28 of an APSR.
     pub(super) const fn from_apsr(apsr: u32) -> Self {
-        Self { n: apsr, z: !apsr & 1 << 30, c: apsr & 1 << 29 != 0, v: apsr & 1 << 28 != 0 }
+        let nz = (apsr >> 31 << 31) as i32 as i64 & !(u32::MAX as i64) | (!apsr >> 30 & 1) as i64;
+        Self { nz, c: apsr & 1 << 29 != 0, v: apsr << 3 }
     }
 
     /// Bits 31..28 of the APSR.
     pub(super) const fn apsr(self) -> u32 {
-        self.n & 1 << 31 | ((self.z == 0) as u32) << 30 | (self.c as u32) << 29 | (self.v as u32) << 28
+        (self.n() as u32) << 31 | (self.z() as u32) << 30 | (self.c as u32) << 29 | (self.v() as u32) << 28
+    }
+
+    const fn set(&mut self, result: u32) {
+        self.nz = result as i32 as i64;
+    }
+
+    const fn n(self) -> bool {
+        self.nz < 0
+    }
+
+    const fn z(self) -> bool {
+        self.nz as u32 == 0
+    }
+
+    const fn v(self) -> bool {
+        self.v >> 31 != 0
+    }
+}
+
+// The form has many values for the same flags, and which one it is tells only of the past.
+impl PartialEq for Flags {
+    fn eq(&self, other: &Self) -> bool {
+        self.apsr() == other.apsr()
+    }
+}
+
+impl Eq for Flags {}
+
+impl Hash for Flags {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.apsr().hash(state);
     }
 }
 
@@ -50,6 +83,35 @@ pub(super) trait Memory {
     fn store32(&mut self, address: u32, value: u32) -> Result<(), Trap>;
     fn store16(&mut self, address: u32, value: u32) -> Result<(), Trap>;
     fn store8(&mut self, address: u32, value: u32) -> Result<(), Trap>;
+
+    /// Stores the registers in `list` from address `base` up.
+    #[inline]
+    fn store_list(&mut self, r: &[u32; 16], base: u32, list: u32) -> Result<(), Trap> {
+        for (place, index) in (0..).zip(bits(list)) {
+            self.store32(base.wrapping_add(4 * place), r[index & 15])?;
+        }
+        Ok(())
+    }
+
+    /// Loads the registers in `list`, all of them or none.
+    #[inline]
+    fn load_list(&mut self, r: &mut [u32; 16], base: u32, list: u32) -> Result<(), Trap> {
+        let mut loaded = *r;
+        for (place, index) in (0..).zip(bits(list)) {
+            loaded[index & 15] = self.load32(base.wrapping_add(4 * place))?;
+        }
+        *r = loaded;
+        Ok(())
+    }
+}
+
+/// Places of the bits that are set, from the lowest up.
+pub(super) fn bits(mut word: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = word.trailing_zeros() as usize;
+        word &= word.wrapping_sub(1);
+        (place < 32).then_some(place)
+    })
 }
 
 /// What the core is executing with. `r[13]` is the stack pointer in use, `r[15]` is unused.
@@ -61,43 +123,63 @@ pub(super) struct Registers {
     pub(super) pc: u32,
 }
 
-const fn add(x: u32, y: u32, carry: bool, f: &mut Flags) -> u32 {
-    let (sum, first) = x.overflowing_add(y);
-    let (sum, second) = sum.overflowing_add(carry as u32);
-    f.c = first | second;
-    f.v = ((x ^ sum) & (y ^ sum)) >> 31 != 0;
-    f.n = sum;
-    f.z = sum;
+const fn add(x: u32, y: u32, f: &mut Flags) -> u32 {
+    let sum = x.wrapping_add(y);
+    f.c = sum < x;
+    f.v = (x ^ sum) & (y ^ sum);
+    f.set(sum);
+    sum
+}
+
+const fn subtract(x: u32, y: u32, f: &mut Flags) -> u32 {
+    let difference = x.wrapping_sub(y);
+    f.c = x >= y;
+    f.v = (x ^ y) & (x ^ difference);
+    f.set(difference);
+    difference
+}
+
+const fn add_with_carry(x: u32, y: u32, f: &mut Flags) -> u32 {
+    let wide = x as u64 + y as u64 + f.c as u64;
+    let sum = wide as u32;
+    f.c = wide >> 32 != 0;
+    f.v = (x ^ sum) & (y ^ sum);
+    f.set(sum);
     sum
 }
 
 /// First address a jump may not simply go to: above are exception returns and the never-executable system space.
 const SPECIAL: u32 = 0xF000_0000;
 
-/// Executes one instruction at `regs.pc`. On success `pc` is that of the next one and `cycles` has grown by the time taken on a Cortex-M0 with
-/// the one-cycle multiplier and no wait states (DDI 0432, table 3-1).
-#[expect(clippy::inline_always, reason = "the loop around it must keep flags, pc and cycles in host registers")]
+/// Where execution goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// At the next halfword. (What is longer and no branch is for the machine.)
+    Next,
+    /// At this address.
+    To(u32),
+}
+
+/// Executes one instruction that is at address `at`. `more` grows by the cycles above one that it takes on a Cortex-M0 with the one-cycle
+/// multiplier and no wait states (DDI 0432, table 3-1).
+#[expect(clippy::inline_always, reason = "the loop around it must keep flags, addresses and cycles in host registers")]
 #[inline(always)]
 pub(super) fn execute<M: Memory>(
     r: &mut [u32; 16],
     f: &mut Flags,
-    pc: &mut u32,
-    cycles: &mut u64,
+    at: u32,
+    more: &mut u64,
     memory: &mut M,
-    op: Op,
-) -> Result<(), Trap> {
+    op: &Op,
+) -> Result<Flow, Trap> {
     let a = (op.a & 15) as usize;
     let b = (op.b & 15) as usize;
     let c = (op.c & 15) as usize;
-    let at = *pc;
-    let mut next = at.wrapping_add(2);
-    let mut cost = 1;
 
     macro_rules! logical {
         ($value:expr) => {{
             let value = $value;
-            f.n = value;
-            f.z = value;
+            f.set(value);
             r[a] = value;
         }};
     }
@@ -109,8 +191,8 @@ pub(super) fn execute<M: Memory>(
     macro_rules! branch {
         ($taken:expr) => {
             if $taken {
-                next = at.wrapping_add(op.imm);
-                cost = 3;
+                *more += 2;
+                return Ok(Flow::To(at.wrapping_add(op.imm)));
             }
         };
     }
@@ -118,13 +200,13 @@ pub(super) fn execute<M: Memory>(
         ($load:ident, $address:expr, $value:ident => $result:expr) => {{
             let $value = memory.$load($address)?;
             r[a] = $result;
-            cost = 2;
+            *more += 1;
         }};
     }
     macro_rules! store {
         ($store:ident, $address:expr) => {{
             memory.$store($address, r[a])?;
-            cost = 2;
+            *more += 1;
         }};
     }
 
@@ -142,13 +224,13 @@ pub(super) fn execute<M: Memory>(
             f.c = r[b] >> (op.imm - 1 & 31) & 1 != 0;
             logical!((i64::from(r[b] as i32) >> (op.imm & 63)) as u32);
         }
-        Kind::AddReg => r[a] = add(r[b], r[c], false, f),
-        Kind::SubReg => r[a] = add(r[b], !r[c], true, f),
-        Kind::AddImm => r[a] = add(r[b], op.imm, false, f),
-        Kind::SubImm => r[a] = add(r[b], !op.imm, true, f),
+        Kind::AddReg => r[a] = add(r[b], r[c], f),
+        Kind::SubReg => r[a] = subtract(r[b], r[c], f),
+        Kind::AddImm => r[a] = add(r[b], op.imm, f),
+        Kind::SubImm => r[a] = subtract(r[b], op.imm, f),
         Kind::MovImm => logical!(op.imm),
         Kind::CmpImm => {
-            add(r[a], !op.imm, true, f);
+            subtract(r[a], op.imm, f);
         }
         Kind::And => logical!(r[a] & r[b]),
         Kind::Eor => logical!(r[a] ^ r[b]),
@@ -181,18 +263,17 @@ pub(super) fn execute<M: Memory>(
             }
             logical!(value);
         }
-        Kind::Adc => r[a] = add(r[a], r[b], f.c, f),
-        Kind::Sbc => r[a] = add(r[a], !r[b], f.c, f),
+        Kind::Adc => r[a] = add_with_carry(r[a], r[b], f),
+        Kind::Sbc => r[a] = add_with_carry(r[a], !r[b], f),
         Kind::Tst => {
-            f.n = r[a] & r[b];
-            f.z = f.n;
+            f.set(r[a] & r[b]);
         }
-        Kind::Rsb => r[a] = add(!r[b], 0, true, f),
+        Kind::Rsb => r[a] = subtract(0, r[b], f),
         Kind::CmpReg => {
-            add(r[a], !r[b], true, f);
+            subtract(r[a], r[b], f);
         }
         Kind::Cmn => {
-            add(r[a], r[b], false, f);
+            add(r[a], r[b], f);
         }
         Kind::Orr => logical!(r[a] | r[b]),
         Kind::Mul => logical!(r[a].wrapping_mul(r[b])),
@@ -203,48 +284,49 @@ pub(super) fn execute<M: Memory>(
             r[a] = if a == 13 { sum & !3 } else { sum };
         }
         Kind::CmpHi => {
-            add(any!(a), !any!(b), true, f);
+            subtract(any!(a), any!(b), f);
         }
         Kind::MovHi => {
             let value = any!(b);
             r[a] = if a == 13 { value & !3 } else { value };
         }
         Kind::AddPc => {
-            next = at.wrapping_add(4).wrapping_add(any!(b)) & !1;
-            cost = 3;
+            *more += 2;
+            return Ok(Flow::To(at.wrapping_add(4).wrapping_add(any!(b)) & !1));
         }
         Kind::MovPc => {
-            next = any!(b) & !1;
-            cost = 3;
+            *more += 2;
+            return Ok(Flow::To(any!(b) & !1));
         }
         Kind::Bx => {
             let target = any!(b);
             if target & 1 == 0 || target >= SPECIAL {
                 if M::FULL {
-                    *cycles += 3;
+                    *more += 2;
                 }
                 return Err(Trap::Jump(target));
             }
-            next = target & !1;
-            cost = 3;
+            *more += 2;
+            return Ok(Flow::To(target & !1));
         }
         Kind::Blx => {
             let target = any!(b);
+            let link = at.wrapping_add(2) | 1;
             if target & 1 == 0 || target >= SPECIAL {
                 if M::FULL {
-                    r[14] = next | 1;
-                    *cycles += 3;
+                    r[14] = link;
+                    *more += 2;
                 }
                 return Err(Trap::Jump(target));
             }
-            r[14] = next | 1;
-            next = target & !1;
-            cost = 3;
+            r[14] = link;
+            *more += 2;
+            return Ok(Flow::To(target & !1));
         }
         Kind::LdrLit => load!(load32, (at & !3).wrapping_add(4).wrapping_add(op.imm), value => value),
         Kind::LdrValue => {
             r[a] = op.imm;
-            cost = 2;
+            *more += 1;
         }
         Kind::StrReg => store!(store32, r[b].wrapping_add(r[c])),
         Kind::StrhReg => store!(store16, r[b].wrapping_add(r[c])),
@@ -267,30 +349,30 @@ pub(super) fn execute<M: Memory>(
         Kind::Push => {
             let count = op.imm.count_ones();
             let base = r[13].wrapping_sub(4 * count);
-            store_list(r, base, op.imm, memory)?;
+            memory.store_list(r, base, op.imm)?;
             r[13] = base;
-            cost += u64::from(count);
+            *more += u64::from(count);
         }
         Kind::Stm => {
             let count = op.imm.count_ones();
-            store_list(r, r[a], op.imm, memory)?;
+            memory.store_list(r, r[a], op.imm)?;
             r[a] = r[a].wrapping_add(4 * count);
-            cost += u64::from(count);
+            *more += u64::from(count);
         }
         Kind::Ldm => {
             let count = op.imm.count_ones();
             let end = r[a].wrapping_add(4 * count);
-            load_list(r, r[a], op.imm, memory)?;
+            memory.load_list(r, r[a], op.imm)?;
             if op.imm & 1 << a == 0 {
                 r[a] = end;
             }
-            cost += u64::from(count);
+            *more += u64::from(count);
         }
         Kind::Pop => {
             let count = op.imm.count_ones();
-            load_list(r, r[13], op.imm, memory)?;
+            memory.load_list(r, r[13], op.imm)?;
             r[13] = r[13].wrapping_add(4 * count);
-            cost += u64::from(count);
+            *more += u64::from(count);
         }
         Kind::PopPc => {
             let count = op.imm.count_ones() + 1;
@@ -299,14 +381,13 @@ pub(super) fn execute<M: Memory>(
             if special && !M::FULL {
                 return Err(Trap::Refused);
             }
-            load_list(r, r[13], op.imm, memory)?;
+            memory.load_list(r, r[13], op.imm)?;
             r[13] = r[13].wrapping_add(4 * count);
-            cost += u64::from(count) + 2;
+            *more += u64::from(count) + 2;
             if special {
-                *cycles += cost;
                 return Err(Trap::Jump(target));
             }
-            next = target & !1;
+            return Ok(Flow::To(target & !1));
         }
         Kind::Sxth => r[a] = r[b] as i16 as u32,
         Kind::Sxtb => r[a] = r[b] as i8 as u32,
@@ -315,25 +396,25 @@ pub(super) fn execute<M: Memory>(
         Kind::Rev => r[a] = r[b].swap_bytes(),
         Kind::Rev16 => r[a] = r[b].swap_bytes().rotate_right(16),
         Kind::Revsh => r[a] = (r[b] as u16).swap_bytes() as i16 as u32,
-        Kind::Beq => branch!(f.z == 0),
-        Kind::Bne => branch!(f.z != 0),
+        Kind::Beq => branch!(f.z()),
+        Kind::Bne => branch!(!f.z()),
         Kind::Bcs => branch!(f.c),
         Kind::Bcc => branch!(!f.c),
-        Kind::Bmi => branch!(f.n >> 31 != 0),
-        Kind::Bpl => branch!(f.n >> 31 == 0),
-        Kind::Bvs => branch!(f.v),
-        Kind::Bvc => branch!(!f.v),
-        Kind::Bhi => branch!(f.c && f.z != 0),
-        Kind::Bls => branch!(!f.c || f.z == 0),
-        Kind::Bge => branch!((f.n >> 31 != 0) == f.v),
-        Kind::Blt => branch!((f.n >> 31 != 0) != f.v),
-        Kind::Bgt => branch!(f.z != 0 && (f.n >> 31 != 0) == f.v),
-        Kind::Ble => branch!(f.z == 0 || (f.n >> 31 != 0) != f.v),
+        Kind::Bmi => branch!(f.n()),
+        Kind::Bpl => branch!(!f.n()),
+        Kind::Bvs => branch!(f.v()),
+        Kind::Bvc => branch!(!f.v()),
+        Kind::Bhi => branch!(f.c && !f.z()),
+        Kind::Bls => branch!(!f.c || f.z()),
+        Kind::Bge => branch!(f.n() == f.v()),
+        Kind::Blt => branch!(f.n() != f.v()),
+        Kind::Bgt => branch!(!f.z() && f.n() == f.v()),
+        Kind::Ble => branch!(f.z() || f.n() != f.v()),
         Kind::B => branch!(true),
         Kind::Bl => {
             r[14] = at.wrapping_add(4) | 1;
-            next = at.wrapping_add(op.imm);
-            cost = 4;
+            *more += 3;
+            return Ok(Flow::To(at.wrapping_add(op.imm)));
         }
         Kind::Nop => {}
         Kind::Cps
@@ -348,41 +429,5 @@ pub(super) fn execute<M: Memory>(
         | Kind::Undefined
         | Kind::Split => return Err(Trap::System),
     }
-    *pc = next;
-    *cycles += cost;
-    Ok(())
-}
-
-#[inline]
-fn store_list<M: Memory>(r: &[u32; 16], base: u32, list: u32, memory: &mut M) -> Result<(), Trap> {
-    let mut left = list;
-    let mut address = base;
-    while left != 0 {
-        let index = left.trailing_zeros() as usize;
-        memory.store32(address, r[index & 15])?;
-        address = address.wrapping_add(4);
-        left &= left - 1;
-    }
-    Ok(())
-}
-
-/// Loads into registers only when every access has succeeded.
-#[inline]
-fn load_list<M: Memory>(r: &mut [u32; 16], base: u32, list: u32, memory: &mut M) -> Result<(), Trap> {
-    let mut values = [0; 8];
-    let mut left = list & 0xFF;
-    let mut address = base;
-    while left != 0 {
-        let index = left.trailing_zeros() as usize;
-        values[index & 7] = memory.load32(address)?;
-        address = address.wrapping_add(4);
-        left &= left - 1;
-    }
-    let mut left = list & 0xFF;
-    while left != 0 {
-        let index = left.trailing_zeros() as usize & 7;
-        r[index] = values[index];
-        left &= left - 1;
-    }
-    Ok(())
+    Ok(Flow::Next)
 }
