@@ -499,7 +499,7 @@ fn examine_uninterrupted(recording: &Recording, questions: &mut Questions, plan:
         )));
     }
     let memories = Memories::new();
-    let (updated, after) = Examiner { questions, memories: Some(&memories) }.update(machine, None);
+    let (updated, after, _) = Examiner { questions, memories: Some(&memories) }.update(machine, None);
     if !updated || after != Seen::New {
         return Err(fault(format!(
             "the update as the plan writes it does not work on the device even without a power cut (exchanges answered: {updated}, then up: {after:?})"

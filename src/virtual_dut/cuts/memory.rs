@@ -2,17 +2,20 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use crate::virtual_dut::Machine;
+use crate::virtual_dut::{Machine, NvMemory, looked::Pages};
 
 /// Entries of one memory. A search that needs more goes on, slower.
 const MOST: usize = 1 << 20;
 const SHARDS: usize = 16;
+/// Different sets of pages looked for at one place, those found or learnt last. One set fits all cuts within one copied page.
+const SETS: usize = 8;
 
 /// Identifies a state from which everything that follows is the same: the complete machine, the time, and what the caller adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +66,79 @@ impl<V: Copy> Memory<V> {
     /// How often something was found, and how much is kept.
     pub(super) fn figures(&self) -> (u64, usize) {
         let kept = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum();
+        (self.hits.load(Ordering::Relaxed), kept)
+    }
+}
+
+/// A device about to begin something, and the code flash that it begins with.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Everything but the code flash.
+    base: Key,
+    flash: NvMemory,
+}
+
+impl Place {
+    pub(super) fn of(machine: &mut Machine, stage: u32) -> Self {
+        let bare = machine.soc.nv.without_flash();
+        let flash = mem::replace(&mut machine.soc.nv, bare);
+        let base = Key::new(machine, stage, &[]);
+        machine.soc.nv = flash.clone();
+        Self { base, flash }
+    }
+}
+
+/// A set of pages that a finding depends on, and findings by the digest of their content.
+type BySet<V> = (Pages, HashMap<u128, V>);
+
+/// Findings by the part of the code flash that they depend on. A device that agrees in that part, and in everything but the code flash, does
+/// exactly the same: it never looks at the difference.
+#[derive(Debug)]
+pub(super) struct PartialMemory<V> {
+    places: Mutex<HashMap<Key, Vec<BySet<V>>>>,
+    hits: AtomicU64,
+}
+
+impl<V: Copy> PartialMemory<V> {
+    pub(super) fn new() -> Self {
+        Self { places: Mutex::default(), hits: AtomicU64::new(0) }
+    }
+
+    /// What is known, and the pages that it depends on.
+    pub(super) fn get(&self, place: &Place) -> Option<(V, Pages)> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let sets = places.get_mut(&place.base)?;
+        let found = |(pages, known): &BySet<V>| known.get(&place.flash.digest_of(*pages)).map(|value| (*value, *pages));
+        let (at, found) = sets.iter().enumerate().find_map(|(at, set)| Some((at, found(set)?)))?;
+        sets[..=at].rotate_right(1);
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        Some(found)
+    }
+
+    /// `needed`: the pages that the finding depends on.
+    pub(super) fn put(&self, place: &Place, needed: Pages, value: V) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.len() >= MOST && !places.contains_key(&place.base) {
+            return;
+        }
+        let sets = places.entry(place.base).or_default();
+        let at = sets.iter().position(|(pages, _)| *pages == needed).unwrap_or_else(|| {
+            sets.truncate(SETS - 1);
+            sets.push((needed, HashMap::new()));
+            sets.len() - 1
+        });
+        sets[..=at].rotate_right(1);
+        if let Some((_, known)) = sets.first_mut()
+            && known.len() < MOST
+        {
+            known.insert(place.flash.digest_of(needed), value);
+        }
+    }
+
+    /// How often something was found, and how much is kept.
+    pub(super) fn figures(&self) -> (u64, usize) {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = places.values().flatten().map(|(_, known)| known.len()).sum();
         (self.hits.load(Ordering::Relaxed), kept)
     }
 }
