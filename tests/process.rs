@@ -4,6 +4,8 @@
 
 #[path = "process/bench.rs"]
 mod bench;
+#[path = "process/cuts.rs"]
+mod cuts;
 #[path = "process/ends.rs"]
 mod ends;
 #[path = "process/hostile.rs"]

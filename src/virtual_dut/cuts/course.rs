@@ -20,7 +20,7 @@ use super::{
     Questions,
     console::{Asked, Console, Heard, cycles},
     log::Log,
-    memory::{Key, Memory, PartialMemory, Place},
+    memory::{Memory, Place},
 };
 use crate::virtual_dut::{CYCLES_PER_SECOND, Machine, looked::Pages, recording::pass};
 
@@ -83,26 +83,24 @@ pub(super) struct Rest {
 /// What was found out already.
 #[derive(Debug)]
 pub(super) struct Memories {
-    courses: PartialMemory<Course>,
-    rests: PartialMemory<Rest>,
-    /// With the pages that the rest of the update reads, and perhaps some more.
-    updates: Memory<(bool, Seen, Pages)>,
+    courses: Memory<Course>,
+    rests: Memory<Rest>,
 }
 
 impl Memories {
     pub(super) fn new() -> Self {
-        Self { courses: PartialMemory::new(), rests: PartialMemory::new(), updates: Memory::new() }
+        Self { courses: Memory::new(), rests: Memory::new() }
     }
 
     /// Findings and entries of each, for figures.
-    pub(super) fn figures(&self) -> [(u64, usize); 3] {
-        [self.courses.figures(), self.rests.figures(), self.updates.figures()]
+    pub(super) fn figures(&self) -> [(u64, usize); 2] {
+        [self.courses.figures(), self.rests.figures()]
     }
 }
 
+/// What begins, for the memories.
 const STAGE_FIRST: u32 = 0;
-const STAGE_REST: u32 = 1 << 16;
-const STAGE_UPDATE: u32 = 2 << 16;
+const STAGE_REST: u32 = 1;
 
 /// An examination of one device.
 #[derive(Debug)]
@@ -218,44 +216,20 @@ impl Examiner<'_> {
         (rest, needed)
     }
 
-    /// A genuine update, what runs after it and a power cycle, and the device in the end; its notes on what it has read are as if everything had
-    /// been executed.
+    /// A genuine update, what runs after it and a power cycle, and the device in the end.
     pub(super) fn update(&self, machine: Machine, mut log: Option<&mut Log>) -> (bool, Seen, Machine) {
-        let memory = self.memories.filter(|_| log.is_none()).map(|memories| &memories.updates);
-        let mut passed = Vec::new();
-        let mut known = None;
         let mut console = Console::new(machine, log.as_deref_mut());
         console.note("a genuine update");
-        let asked = console.ask(&self.questions.update, |index, console| {
-            let Some(memory) = memory else { return false };
-            // Devices that differ meet when the place of the new image has been erased, early in the update.
-            if index > 8 && index % 32 != 0 {
-                return false;
-            }
-            let key = Key::new(&console.machine, STAGE_UPDATE + index as u32, &console.unread);
-            passed.push(key);
-            known = memory.get(key);
-            known.is_some()
-        });
+        let asked = console.ask(&self.questions.update);
         let mut machine = console.machine;
-        let (mut updated, mut after) = (matches!(asked, Asked::Answered(_)), Seen::Dark);
-        if let Some((known_updated, known_after, read)) = known {
-            (updated, after) = (known_updated, known_after);
-            machine.nv().looked().add(read);
-        } else if updated {
-            let at = machine.now() + LONG;
-            cycle(&mut machine, at, log.as_deref_mut());
-            let mut console = Console::new(machine, log.as_deref_mut());
-            after = self.come_up(&mut console);
-            machine = console.machine;
+        if !matches!(asked, Asked::Answered(_)) {
+            return (false, Seen::Dark, machine);
         }
-        if let Some(memory) = memory {
-            let read = machine.nv().looked().read();
-            for key in passed {
-                memory.put(key, (updated, after, read));
-            }
-        }
-        (updated, after, machine)
+        let at = machine.now() + LONG;
+        cycle(&mut machine, at, log.as_deref_mut());
+        let mut console = Console::new(machine, log.as_deref_mut());
+        let after = self.come_up(&mut console);
+        (true, after, console.machine)
     }
 
     /// Switches `machine` off and on again and lets it come up. For devices that nobody has cut.
