@@ -67,16 +67,16 @@ fn agree(lock: &Lock, second: u32, every: u32) -> Vec<CutOutcome> {
 
 #[test]
 fn memory_and_threads_change_no_outcome() {
-    let good = agree(&Lock::good(), 0, 97);
+    let good = agree(&Lock::good(), 0, 197);
     assert!(good.iter().all(|outcome| outcome.is_good()));
-    let bad = agree(&Lock::with("bootloader-swap-status-not-persisted"), 0, 499);
+    let bad = agree(&Lock::with("bootloader-swap-status-not-persisted"), 0, 997);
     assert!(bad.iter().any(|outcome| !outcome.is_good()) && bad.iter().any(|outcome| outcome.is_good()), "{bad:?}");
 }
 
 #[test]
 fn second_cuts_are_judged_too_and_repeat_alone() {
     let lock = Lock::good();
-    let outcomes = agree(&lock, 2, 797);
+    let outcomes = agree(&lock, 2, 1597);
     assert!(outcomes.iter().all(|outcome| outcome.is_good()), "{outcomes:?}");
     let search = CutSearch::new(&lock.update("lock-v2"), lock.entry, &plan("lock-v2")).unwrap();
     // In the middle of the swap, so that the recovery has much to do.

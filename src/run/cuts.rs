@@ -73,7 +73,8 @@ pub async fn search(
     let found = run(shared, lab, plan, id, baseline.operations).await?;
     let Found { judged, of, bad, .. } = found;
     if let Some(of) = of {
-        let upper_95 = upper_bound(bad, judged, found.exhaustive && judged == of);
+        // What comes first is no random sample of what would have come: any point that was not judged may be bad.
+        let upper_95 = if judged < of { may_be_bad(bad, judged, of) } else { upper_bound(bad, judged, found.exhaustive) };
         shared.recorder.fact(Fact::CutsFinished { step: id.clone(), judged, of, bad, upper_95 });
     }
     if let Some(outcome) = found.worst {
@@ -313,6 +314,11 @@ fn words(outcome: CutOutcome) -> &'static str {
     }
 }
 
+/// Largest share of bad points there can be when a search was stopped.
+fn may_be_bad(bad: u64, judged: u64, of: u64) -> f64 {
+    (bad + of - judged) as f64 / of as f64
+}
+
 /// 95 % upper bound of the share of bad points. Exact for an exhaustive search, else one-sided Clopper-Pearson, found by bisection of
 /// the binomial distribution (Clopper and Pearson, Biometrika 26, 1934).
 #[must_use]
@@ -347,7 +353,7 @@ pub fn upper_bound(bad: u64, judged: u64, exhaustive: bool) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::upper_bound;
+    use super::{may_be_bad, upper_bound};
 
     #[test]
     fn upper_bounds_are_the_published_ones() {
@@ -355,6 +361,12 @@ mod tests {
         assert!((upper_bound(0, 100, false) - 0.029_513).abs() < 1e-5);
         assert!((upper_bound(1, 100, false) - 0.046_557).abs() < 1e-4, "{}", upper_bound(1, 100, false));
         assert!((upper_bound(2, 100, false) - 0.061_619).abs() < 1e-4, "{}", upper_bound(2, 100, false));
+    }
+
+    #[test]
+    fn a_search_that_was_stopped_says_nothing_about_the_rest() {
+        assert!((may_be_bad(0, 25, 100) - 0.75).abs() < 1e-12);
+        assert!((may_be_bad(5, 25, 100) - 0.80).abs() < 1e-12);
     }
 
     #[test]

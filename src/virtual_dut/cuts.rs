@@ -60,11 +60,17 @@ pub fn search(
     on: &mut dyn FnMut(CutProgress),
     keep_going: KeepGoing,
 ) -> Result<CutSummary, LinkError> {
-    CutSearch::new(recording, verify_entry, plan)?.run(on, keep_going)
+    match CutSearch::prepare(recording, verify_entry, plan, keep_going)? {
+        Some(search) => search.run(on, keep_going),
+        None => Ok(STOPPED),
+    }
 }
 
 /// Asked before each point, from any thread; `false` ends the search.
 pub type KeepGoing<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// A search that was stopped before its points were counted.
+const STOPPED: CutSummary = CutSummary { judged: 0, of: 0, bad: 0, exhaustive: false };
 
 /// One point, judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +105,17 @@ impl CutSearch {
     /// the time allowed, does not run `old_version`, does not answer the questions, or cannot be updated as the plan says. None of that is
     /// a finding about the device: an oracle that fails the uninterrupted device would fail every point.
     pub fn new(recording: &Recording, verify_entry: Option<u32>, plan: &CutPlan) -> Result<Self, LinkError> {
+        let prepared = Self::prepare(recording, verify_entry, plan, &|| true)?;
+        prepared.ok_or_else(|| fault("the preparation was stopped"))
+    }
+
+    /// As [`Self::new`]; `None` if it was told to stop.
+    fn prepare(
+        recording: &Recording,
+        verify_entry: Option<u32>,
+        plan: &CutPlan,
+        keep_going: KeepGoing,
+    ) -> Result<Option<Self>, LinkError> {
         in_order(recording)?;
         let mut recording = recording.clone();
         // The console that was listening during the recording took what the device put out; here nobody does.
@@ -109,9 +126,10 @@ impl CutSearch {
             _ => {}
         }
         let mut questions = Questions::new(plan, recording.end_cycle);
-        let baseline = Baseline::new(recording, plan)?;
-        let (floor, lapsed) = uninterrupted::examine(&baseline.recording, &mut questions, plan)?;
-        Ok(Self {
+        let Some(baseline) = Baseline::new(recording, plan, keep_going)? else { return Ok(None) };
+        let examined = uninterrupted::examine(&baseline.recording, &mut questions, plan, keep_going)?;
+        let Some((floor, lapsed)) = examined else { return Ok(None) };
+        Ok(Some(Self {
             plan: plan.clone(),
             baseline,
             questions,
@@ -121,7 +139,7 @@ impl CutSearch {
             remember: true,
             every: 1,
             points: OnceLock::new(),
-        })
+        }))
     }
 
     /// Whether what became of a device is remembered and not executed again when another cut leads to exactly the same device. On unless
@@ -185,7 +203,7 @@ impl CutSearch {
     /// The point selected does not exist, or the recording cannot be replayed.
     pub fn run(&self, on: &mut dyn FnMut(CutProgress), keep_going: KeepGoing) -> Result<CutSummary, LinkError> {
         let Some(of) = self.points(keep_going)? else {
-            return Ok(CutSummary { judged: 0, of: 0, bad: 0, exhaustive: false });
+            return Ok(STOPPED);
         };
         on(CutProgress::Counted(of));
         if let CutSelect::One(point) = self.plan.select {
