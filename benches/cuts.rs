@@ -10,6 +10,7 @@ mod lock;
 
 use std::{
     fs,
+    hint::black_box,
     time::{Duration, Instant},
 };
 
@@ -73,7 +74,9 @@ fn measure(c: &mut Criterion, name: &str, cuts: u64, mut work: impl FnMut()) {
 
 fn preparation(c: &mut Criterion) {
     let update = Update::new();
-    measure(c, "preparation", 1, || drop(update.prepare(&update.plan)));
+    measure(c, "preparation", 1, || {
+        black_box(update.prepare(&update.plan));
+    });
 }
 
 /// Every flash operation of a genuine update, preparation included.
@@ -82,25 +85,31 @@ fn exhaustive(c: &mut Criterion) {
     let (took, summary) = timed(|| judged(&update.prepare(&update.plan)));
     assert!(summary.exhaustive);
     per_minute("exhaustive, preparation included", summary.of, took);
-    measure(c, "exhaustive", summary.of, || drop(judged(&update.prepare(&update.plan))));
+    measure(c, "exhaustive", summary.of, || {
+        black_box(judged(&update.prepare(&update.plan)));
+    });
 }
 
 /// Signature checks executed, nothing remembered: what each cut costs without the memories.
 fn executed(c: &mut Criterion) {
     let update = Update::new();
-    let search = update.prepare(&CutPlan { memoise: false, ..update.plan.clone() }).remember(false).every(2000);
+    let search = update.prepare(&CutPlan { memoise: false, ..update.plan.clone() }).remember(false).every(4000);
     let (took, summary) = timed(|| judged(&search));
-    per_minute("executed, nothing remembered, every 2000th operation", summary.of, took);
-    measure(c, "executed", summary.of, || drop(judged(&search)));
+    per_minute("executed, nothing remembered, every 4000th operation", summary.of, took);
+    measure(c, "executed", summary.of, || {
+        black_box(judged(&search));
+    });
 }
 
 /// Signature checks executed, what became of a device remembered: `hilbench run --execute-checks`.
 fn checks_executed(c: &mut Criterion) {
     let update = Update::new();
-    let search = || update.prepare(&CutPlan { memoise: false, ..update.plan.clone() }).every(500);
+    let search = || update.prepare(&CutPlan { memoise: false, ..update.plan.clone() }).every(1000);
     let (took, summary) = timed(|| judged(&search()));
-    per_minute("checks executed, every 500th operation, preparation included", summary.of, took);
-    measure(c, "checks executed", summary.of, || drop(judged(&search())));
+    per_minute("checks executed, every 1000th operation, preparation included", summary.of, took);
+    measure(c, "checks executed", summary.of, || {
+        black_box(judged(&search()));
+    });
 }
 
 criterion_group!(benches, preparation, exhaustive, executed, checks_executed);

@@ -118,7 +118,9 @@ mod tests {
 
     fn pages(numbers: &[usize]) -> Pages {
         let mut pages = Pages::default();
-        numbers.iter().for_each(|page| pages.add(*page));
+        for page in numbers {
+            pages.add(*page);
+        }
         pages
     }
 

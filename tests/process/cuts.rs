@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::bench::{Bench, Ended, stored};
+use super::bench::{Bench, Ended, shipped, stored};
 
 const FAULTY: &str = "rigs/variants/swap-status-not-persisted.yaml";
 const GOOD: &str = "rigs/virtual-lock.yaml";
@@ -90,4 +90,23 @@ fn a_search_that_is_stopped_tells_how_far_it_came_and_never_passes() {
         assert!(judged > 0 && judged < of, "{signal}: {judged} of {of}");
         assert!(summary.to_string().contains("CANCELLED"), "{summary}");
     }
+}
+
+/// The fenced block of `language` in the documentation.
+fn block<'a>(text: &'a str, language: &str) -> &'a str {
+    let (_, from) = text.split_once(&format!("```{language}\n")).unwrap();
+    from.split_once("```").unwrap().0
+}
+
+#[test]
+fn the_documentation_shows_what_the_program_prints() {
+    let document = std::fs::read_to_string(shipped("docs/power-cuts.md")).unwrap();
+    let (command, lines) = block(&document, "console").split_once('\n').unwrap();
+    let bench = Bench::new();
+    let ended = bench.hilbench(command.strip_prefix("$ hilbench ").unwrap().split(' '));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for line in lines.lines() {
+        assert!(ended.stdout.contains(line), "no {line:?} in {}", ended.stdout);
+    }
+    assert_eq!(transcript(&bench, "cut-2209-torn-0.txt"), block(&document, "text"));
 }

@@ -99,3 +99,50 @@ impl<V: Copy> Memory<V> {
         (self.hits.load(Ordering::Relaxed), known.findings)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Memory, Place, SETS};
+    use crate::virtual_dut::{Machine, MachineConfig, PAGE_SIZE, UICR_BASE, looked::Pages};
+
+    fn place(content: &[(u32, u8)]) -> Place {
+        let mut machine = Machine::new(MachineConfig::default());
+        for (address, byte) in content {
+            machine.preload(*address, &[*byte]).unwrap();
+        }
+        let before = machine.digest();
+        let place = Place::of(&mut machine, 0);
+        assert_eq!(machine.digest(), before, "nothing is taken from the machine");
+        place
+    }
+
+    fn page(number: usize) -> Pages {
+        let mut pages = Pages::default();
+        pages.add(number);
+        pages
+    }
+
+    #[test]
+    fn a_finding_holds_for_whoever_agrees_in_the_pages_that_it_depends_on() {
+        let memory = Memory::new();
+        memory.put(&place(&[(3 * PAGE_SIZE, 1), (7 * PAGE_SIZE, 1)]), page(3), 'a');
+        assert_eq!(memory.get(&place(&[(3 * PAGE_SIZE, 1), (7 * PAGE_SIZE, 2)])), Some(('a', page(3))));
+        assert_eq!(memory.get(&place(&[(3 * PAGE_SIZE, 2), (7 * PAGE_SIZE, 1)])), None);
+        assert_eq!(memory.get(&place(&[(3 * PAGE_SIZE, 1), (UICR_BASE + 0x80, 1)])), None, "UICR always counts");
+        assert_eq!(memory.figures(), (1, 1));
+    }
+
+    #[test]
+    fn sets_that_nobody_asks_for_are_forgotten_first() {
+        let memory = Memory::new();
+        let place = place(&[(0, 1)]);
+        for number in 0..SETS {
+            memory.put(&place, page(number), number);
+        }
+        memory.put(&place, page(100), 100);
+        assert_eq!(memory.figures(), (0, SETS));
+        // In page 0 the blank flash differs, and that set went first; the set used last fits.
+        let blank = Place { base: place.base, flash: place.flash.without_flash() };
+        assert_eq!(memory.get(&blank).map(|(number, _)| number), Some(100));
+    }
+}

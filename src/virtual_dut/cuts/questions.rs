@@ -63,7 +63,7 @@ impl Questions {
         console.note("settings?");
         match console.ask(&self.settings) {
             Asked::Answered(value) => value,
-            _ => None,
+            Asked::Unanswered => None,
         }
     }
 
