@@ -6,6 +6,8 @@
 mod bench;
 #[path = "process/docs.rs"]
 mod docs;
+#[path = "process/cuts.rs"]
+mod cuts;
 #[path = "process/ends.rs"]
 mod ends;
 #[path = "process/hostile.rs"]

@@ -144,6 +144,8 @@ pub struct CutBaseline {
 /// Progress of a search, in the order of points.
 #[derive(Debug)]
 pub enum CutProgress {
+    /// There are so many points. Comes first.
+    Counted(u64),
     /// These many points in a row had this outcome.
     Judged(Vec<(CutOutcome, u32)>),
     /// A bad point, or the one selected, with the console transcript of everything from the cut on.
@@ -160,7 +162,7 @@ pub enum CutProgress {
 /// End of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CutSummary {
-    /// Points judged.
+    /// Points judged; fewer than there are if the search was stopped.
     pub judged: u64,
     /// Points there are.
     pub of: u64,
@@ -176,10 +178,14 @@ pub trait CutLab: Send + Sync {
     fn begin(&self) -> Result<(), LinkError>;
     /// Ends the recording.
     fn end(&self) -> Result<CutBaseline, LinkError>;
-    /// Number of points a plan has.
-    fn points(&self, plan: &CutPlan) -> Result<u64, LinkError>;
-    /// Cuts and judges. `on` is called from this thread; returning `false` ends the search early.
-    fn search(&self, plan: &CutPlan, on: &mut dyn FnMut(CutProgress) -> bool) -> Result<CutSummary, LinkError>;
+    /// Cuts and judges. `on` is called from this thread. `keep_going` is asked before each point, from any thread; once it says no, the search
+    /// ends with what was judged so far, or with a summary of 0 points of 0 if they have not even been counted.
+    fn search(
+        &self,
+        plan: &CutPlan,
+        on: &mut dyn FnMut(CutProgress),
+        keep_going: &(dyn Fn() -> bool + Sync),
+    ) -> Result<CutSummary, LinkError>;
 }
 
 /// An opened channel.

@@ -60,7 +60,7 @@ pub struct Run {
     /// Only this case; may be given several times.
     #[arg(long, value_name = "ID")]
     pub case: Vec<String>,
-    /// In power-cut searches, only this cut: `117:before`, `117:torn:3`, `117:after`, `117:torn:3+40`.
+    /// In the power-cut search of the selected case, only this cut: `117:before`, `117:torn:3`, `117:after`, `117:torn:3+40`.
     #[arg(long, value_name = "POINT")]
     pub cut: Option<CutPoint>,
     /// Seed of everything random; overrides the rig's.

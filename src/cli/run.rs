@@ -14,7 +14,7 @@ use crate::{
     console::{Console, Format, Options as ConsoleOptions},
     event::{CaseId, Digest, FileDigest, NOT_SELECTED, RunHeader, SCHEMA, Verdict},
     journal::{Input, Journal, Options, RunDir, new_run_id},
-    plan::{Applicability, Bound, bind, load_plan},
+    plan::{Applicability, Bound, bind, load_plan, model::Case},
     report,
     rig::load_rig,
     run::{
@@ -22,6 +22,7 @@ use crate::{
         dispatch::{RunEnd, Setup, run as perform},
         lease,
     },
+    step::{Step, StepKind},
     view::RunView,
 };
 
@@ -74,7 +75,37 @@ fn prepare(arguments: &arguments::Run) -> Result<Bound, Exit> {
             return Err(Exit::InvalidInput);
         }
     }
+    if let Some(point) = arguments.cut {
+        one_search(&bound, &arguments.case).map_err(|why| {
+            complain(&format!("error: --cut {point}: {why}"));
+            Exit::InvalidInput
+        })?;
+    }
     Ok(bound)
+}
+
+/// A cut point means something in one search only: exactly one of the selected cases must have one.
+fn one_search(bound: &Bound, selected: &[String]) -> Result<(), String> {
+    let names = |cases: &[&Case]| cases.iter().map(|case| case.id.as_str()).collect::<Vec<_>>().join(", ");
+    let searching: Vec<&Case> = bound.plan.cases.iter().filter(|case| searches(&case.steps) > 0).collect();
+    let meant: Vec<&Case> = searching.iter().filter(|case| selected.is_empty() || selected.contains(&case.id)).copied().collect();
+    match meant.as_slice() {
+        [] if searching.is_empty() => Err("the plan has no power-cut search".to_owned()),
+        [] => Err(format!("no selected case has a power-cut search; these have one: {}", names(&searching))),
+        [one] if searches(&one.steps) > 1 => Err(format!("case {} has more than one power-cut search", one.id)),
+        [_] => Ok(()),
+        _ => Err(format!("several cases have a power-cut search; choose one with --case: {}", names(&meant))),
+    }
+}
+
+/// Power-cut searches among `steps`.
+fn searches(steps: &[Step]) -> usize {
+    let within = |step: &Step| match &step.kind {
+        StepKind::PowerCutSearch { .. } => 1,
+        StepKind::Measure { steps, .. } | StepKind::Retry { steps, .. } => searches(steps),
+        _ => 0,
+    };
+    steps.iter().map(within).sum()
 }
 
 async fn supervise(arguments: arguments::Run, bound: Bound) -> Exit {

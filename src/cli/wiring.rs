@@ -269,11 +269,12 @@ impl CutLab for Laboratory {
         Ok(baseline)
     }
 
-    fn points(&self, plan: &CutPlan) -> Result<u64, LinkError> {
-        cuts::points(&*self.recording()?, self.verify_entry, plan)
-    }
-
-    fn search(&self, plan: &CutPlan, on: &mut dyn FnMut(CutProgress) -> bool) -> Result<CutSummary, LinkError> {
-        cuts::search(&*self.recording()?, self.verify_entry, plan, on)
+    fn search(
+        &self,
+        plan: &CutPlan,
+        on: &mut dyn FnMut(CutProgress),
+        keep_going: &(dyn Fn() -> bool + Sync),
+    ) -> Result<CutSummary, LinkError> {
+        cuts::search(&*self.recording()?, self.verify_entry, plan, on, keep_going)
     }
 }

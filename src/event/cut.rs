@@ -54,11 +54,11 @@ impl FromStr for CutPoint {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "`{text}` is not a cut point; write OPERATION:before, OPERATION:torn:SEED or OPERATION:after, with +N for a second cut"
+                "`{text}` is not a cut point; write OPERATION:before, OPERATION:torn:SEED or OPERATION:after, with +N for a second cut after N operations of the recovery"
             )
         };
         let (first, again) = match text.split_once('+') {
-            Some((first, n)) => (first, Some(n.parse().map_err(|_| wrong())?)),
+            Some((first, n)) => (first, Some(n.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?)),
             None => (text, None),
         };
         let mut parts = first.split(':');

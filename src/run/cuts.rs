@@ -60,98 +60,127 @@ pub async fn search(
         lab.ok_or_else(|| Ended::fault(format!("the supply on {channel} cannot see flash operations; use a virtual rig")))?;
     let plan = cut_plan(shared, old, new, *torn, *second)?;
 
-    blocking(&lab, |lab| lab.begin()).await?;
+    blocking(shared, &lab, |lab| lab.begin()).await?;
     let mut deeper = None;
     let good = executor.nested(during, number, &mut deeper).await;
-    let baseline = blocking(&lab, |lab| lab.end()).await;
+    let baseline = blocking(shared, &lab, |lab| lab.end()).await;
     good?;
     let baseline = baseline?;
     if baseline.operations == 0 {
         let text = "the uninterrupted operation made no flash operation, so there was nothing to cut";
         return Err(Ended::judged(Verdict::Inconclusive, code::NO_WITNESS, text));
     }
-    let counted = plan.clone();
-    let points = blocking(&lab, move |lab| lab.points(&counted)).await?;
-    shared.recorder.fact(Fact::CutBaseline { step: id.clone(), operations: baseline.operations, points });
-
-    let found = run(shared, lab, plan, id).await?;
-    let CutSummary { judged, of, bad, exhaustive, .. } = found.summary;
-    let upper_95 = upper_bound(bad, judged, exhaustive && judged == of);
-    shared.recorder.fact(Fact::CutsFinished { step: id.clone(), judged, of, bad, upper_95 });
-    if let Some((point, outcome, reproduce)) = found.worst {
+    let found = run(shared, lab, plan, id, baseline.operations).await?;
+    let Found { judged, of, bad, .. } = found;
+    if let Some(of) = of {
+        // What comes first is no random sample of what would have come: any point that was not judged may be bad.
+        let upper_95 = if judged < of { may_be_bad(bad, judged, of) } else { upper_bound(bad, judged, found.exhaustive) };
+        shared.recorder.fact(Fact::CutsFinished { step: id.clone(), judged, of, bad, upper_95 });
+    }
+    if let Some(outcome) = found.worst {
         let code = outcome.reason_code().unwrap_or(code::UNEXPECTED).to_owned();
-        let text =
-            format!("{bad} of {judged} cuts ended badly; worst: {} at {point}; repeat it with: {reproduce}", words(outcome));
+        let told = found.told.map(|(point, reproduce)| format!(" at {point}; repeat it with: {reproduce}")).unwrap_or_default();
+        let text = format!("{bad} of {judged} cuts ended badly; worst: {}{told}", words(outcome));
         return Err(Ended::Judged { verdict: Verdict::Fail, reason: Reason { code, text }, evidence: found.evidence });
     }
-    if shared.stop.level().is_some() && judged < of {
+    if of.is_none_or(|of| judged < of) {
         return Err(Ended::cancelled());
     }
     Ok(found.evidence)
 }
 
-/// Calls the laboratory off the executor.
+/// Calls the laboratory off the executor. A stop that is to be obeyed at once does not wait for it.
 async fn blocking<T: Send + 'static>(
+    shared: &Shared,
     lab: &Arc<dyn CutLab>,
     call: impl FnOnce(&dyn CutLab) -> Result<T, LinkError> + Send + 'static,
 ) -> Result<T, Ended> {
     let lab = Arc::clone(lab);
-    match tokio::task::spawn_blocking(move || call(&*lab)).await {
-        Ok(result) => Ok(result?),
-        Err(error) => Err(Ended::judged(Verdict::Error, code::BUG, format!("the power-cut search broke off: {error}"))),
+    let call = tokio::task::spawn_blocking(move || call(&*lab));
+    tokio::select! {
+        biased;
+        () = shared.stop.reached(StopLevel::Now) => Err(Ended::cancelled()),
+        called = call => Ok(called.map_err(|error| broke_off(&error))??),
     }
 }
 
+fn broke_off(error: &tokio::task::JoinError) -> Ended {
+    Ended::judged(Verdict::Error, code::BUG, format!("the power-cut search broke off: {error}"))
+}
+
+/// What a search has come to, whether it was stopped or not.
+#[derive(Default)]
 struct Found {
-    summary: CutSummary,
-    worst: Option<(CutPoint, CutOutcome, String)>,
+    judged: u64,
+    /// Points there are, if they were counted before it was stopped.
+    of: Option<u64>,
+    bad: u64,
+    exhaustive: bool,
+    worst: Option<CutOutcome>,
+    /// A point with the worst outcome, and how to repeat it.
+    told: Option<(CutPoint, String)>,
     evidence: Vec<EvidenceRef>,
 }
 
 /// Runs the search off the executor and writes its facts as they come.
-async fn run(shared: &Arc<Shared>, lab: Arc<dyn CutLab>, plan: CutPlan, id: &StepId) -> Result<Found, Ended> {
+async fn run(shared: &Arc<Shared>, lab: Arc<dyn CutLab>, plan: CutPlan, id: &StepId, operations: u32) -> Result<Found, Ended> {
     let (tx, mut rx) = mpsc::channel(64);
     let stop = shared.stop.clone();
     let search = tokio::task::spawn_blocking(move || {
-        lab.search(&plan, &mut |progress| stop.level() < Some(StopLevel::Graceful) && tx.blocking_send(progress).is_ok())
+        let keep_going = || stop.level().is_none() && !tx.is_closed();
+        // Who no longer listens has stopped the search.
+        lab.search(&plan, &mut |progress| drop(tx.blocking_send(progress)), &keep_going)
     });
-    let case = id.as_str().split('/').next().unwrap_or_default().to_owned();
-    let (mut first, mut told, mut worst, mut evidence) = (0_u64, 0_u32, None::<(CutPoint, CutOutcome, String)>, Vec::new());
-    while let Some(progress) = rx.recv().await {
+    let mut found = Found::default();
+    let mut bad_told = 0_u32;
+    loop {
+        let progress = tokio::select! {
+            biased;
+            // The point that is under way is not waited for; its result goes nowhere.
+            () = shared.stop.reached(StopLevel::Now) => return Ok(found),
+            progress = rx.recv() => progress,
+        };
         match progress {
-            CutProgress::Judged(outcomes) => {
-                let count: u64 = outcomes.iter().map(|(_, n)| u64::from(*n)).sum();
-                shared.recorder.fact(Fact::CutsJudged { step: id.clone(), first, outcomes });
-                first += count;
+            None => break,
+            Some(CutProgress::Counted(points)) => {
+                found.of = Some(points);
+                shared.recorder.fact(Fact::CutBaseline { step: id.clone(), operations, points });
             }
-            CutProgress::Told { point, outcome, transcript } => {
+            Some(CutProgress::Judged(outcomes)) => {
+                let first = found.judged;
+                for (outcome, n) in &outcomes {
+                    found.judged += u64::from(*n);
+                    if !outcome.is_good() {
+                        found.bad += u64::from(*n);
+                        if found.worst.is_none_or(|worst| *outcome > worst) {
+                            (found.worst, found.told) = (Some(*outcome), None);
+                        }
+                    }
+                }
+                shared.recorder.fact(Fact::CutsJudged { step: id.clone(), first, outcomes });
+            }
+            Some(CutProgress::Told { point, outcome, transcript }) => {
+                let case = id.as_str().split('/').next().unwrap_or_default();
                 let reproduce = format!("{} --case {case} --cut {point}", shared.cuts.command);
-                if outcome.is_good() || told < TOLD {
-                    told += u32::from(!outcome.is_good());
+                if outcome.is_good() || bad_told < TOLD {
+                    bad_told += u32::from(!outcome.is_good());
                     let name = format!("cut-{}.txt", point.to_string().replace([':', '+'], "-"));
                     let place = shared.recorder.evidence(&name, transcript.as_bytes());
                     if !outcome.is_good() {
-                        shared.recorder.fact(Fact::CutFailed {
-                            step: id.clone(),
-                            point,
-                            outcome,
-                            evidence: place.clone(),
-                            reproduce: reproduce.clone(),
-                        });
+                        let (step, evidence, reproduce) = (id.clone(), place.clone(), reproduce.clone());
+                        shared.recorder.fact(Fact::CutFailed { step, point, outcome, evidence, reproduce });
                     }
-                    evidence.extend(place.filter(|_| evidence.len() < 4));
+                    found.evidence.extend(place.filter(|_| found.evidence.len() < 4));
                 }
-                if !outcome.is_good() && worst.as_ref().is_none_or(|(_, known, _)| outcome > *known) {
-                    worst = Some((point, outcome, reproduce));
+                if found.told.is_none() && found.worst == Some(outcome) {
+                    found.told = Some((point, reproduce));
                 }
             }
         }
     }
-    match search.await {
-        Ok(Ok(summary)) => Ok(Found { summary, worst, evidence }),
-        Ok(Err(error)) => Err(error.into()),
-        Err(error) => Err(Ended::judged(Verdict::Error, code::BUG, format!("the power-cut search broke off: {error}"))),
-    }
+    let summary: CutSummary = search.await.map_err(|error| broke_off(&error))??;
+    found.exhaustive = summary.exhaustive;
+    Ok(found)
 }
 
 fn cut_plan(shared: &Shared, old: &str, new: &str, torn: u32, second: u32) -> Result<CutPlan, Ended> {
@@ -285,6 +314,11 @@ fn words(outcome: CutOutcome) -> &'static str {
     }
 }
 
+/// Largest share of bad points there can be when a search was stopped.
+fn may_be_bad(bad: u64, judged: u64, of: u64) -> f64 {
+    (bad + of - judged) as f64 / of as f64
+}
+
 /// 95 % upper bound of the share of bad points. Exact for an exhaustive search, else one-sided Clopper-Pearson, found by bisection of
 /// the binomial distribution (Clopper and Pearson, Biometrika 26, 1934).
 #[must_use]
@@ -319,7 +353,7 @@ pub fn upper_bound(bad: u64, judged: u64, exhaustive: bool) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::upper_bound;
+    use super::{may_be_bad, upper_bound};
 
     #[test]
     fn upper_bounds_are_the_published_ones() {
@@ -327,6 +361,12 @@ mod tests {
         assert!((upper_bound(0, 100, false) - 0.029_513).abs() < 1e-5);
         assert!((upper_bound(1, 100, false) - 0.046_557).abs() < 1e-4, "{}", upper_bound(1, 100, false));
         assert!((upper_bound(2, 100, false) - 0.061_619).abs() < 1e-4, "{}", upper_bound(2, 100, false));
+    }
+
+    #[test]
+    fn a_search_that_was_stopped_says_nothing_about_the_rest() {
+        assert!((may_be_bad(0, 25, 100) - 0.75).abs() < 1e-12);
+        assert!((may_be_bad(5, 25, 100) - 0.80).abs() < 1e-12);
     }
 
     #[test]

@@ -166,6 +166,8 @@ pub fn safe_state(view: &RunView) -> String {
 pub fn cuts(cuts: &CutsView) -> String {
     let judged = format!("{} of {} points judged, {} bad", cuts.judged(), cuts.of(), cuts.bad());
     match cuts.result {
+        // One point that somebody chose bounds nothing.
+        Some((_, of, ..)) if of < u64::from(cuts.operations) => format!("{judged} (chosen by hand)"),
         Some((judged_points, of, _, upper)) => {
             let kind = if judged_points == of { "exhaustive" } else { "sampled" };
             format!("{judged} ({kind}, 95 % upper bound of the share of bad points {})", share(upper))

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::{
     FLASH_SIZE, PAGE_SIZE, UICR_BASE,
     decode::{CodePage, decode_page},
+    looked::{Looked, Pages},
     noise::{Noise, mix},
 };
 
@@ -109,8 +110,12 @@ const fn hash(place: u32, value: u32) -> u128 {
 }
 
 /// Content of code flash and UICR. Cloning shares the pages.
+///
+/// Every way for the device to learn what is in code flash goes through [`NvMemory::page`], which notes it. Who keeps a page longer than one
+/// [`Machine::run_until`](super::Machine::run_until) would hide what the device depends on.
 #[derive(Debug, Clone)]
 pub struct NvMemory {
+    looked: Looked,
     flash: Arc<[Arc<Page>; PAGES]>,
     uicr: Arc<Page>,
     counts: NvCounts,
@@ -134,7 +139,32 @@ pub(super) struct Begun {
 impl NvMemory {
     pub(super) fn new() -> Self {
         let blank = Arc::new(Page::erased());
-        Self { flash: Arc::new(std::array::from_fn(|_| blank.clone())), uicr: blank, counts: NvCounts::default() }
+        Self {
+            looked: Looked::default(),
+            flash: Arc::new(std::array::from_fn(|_| blank.clone())),
+            uicr: blank,
+            counts: NvCounts::default(),
+        }
+    }
+
+    /// Begins to note which pages of code flash the device reads.
+    pub(super) fn look_anew(&mut self) {
+        self.looked = Looked::default();
+    }
+
+    /// The same UICR with an erased code flash.
+    pub(super) fn without_flash(&self) -> Self {
+        Self { uicr: Arc::clone(&self.uicr), ..Self::new() }
+    }
+
+    /// What the device has read since.
+    pub(super) fn looked(&self) -> &Looked {
+        &self.looked
+    }
+
+    /// A digest of some pages of code flash.
+    pub(super) fn digest_of(&self, pages: Pages) -> u128 {
+        pages.numbers().filter_map(|number| self.flash.get(number)).fold(0, |sum, page| sum.wrapping_add(page.digest))
     }
 
     /// A digest of flash and UICR, kept up to date at every operation. Equal content has equal digests whatever its history; it is
@@ -157,7 +187,7 @@ impl NvMemory {
         let inside = end <= u64::from(FLASH_SIZE) || (address >= UICR_BASE && end <= u64::from(UICR_BASE + PAGE_SIZE));
         inside.then(|| {
             (address..address + len)
-                .map(|at| self.word(at & !3).map_or(0xFF, |word| word.to_le_bytes()[at as usize & 3]))
+                .map(|at| self.cells(at & !3).map_or(0xFF, |word| word.to_le_bytes()[at as usize & 3]))
                 .collect()
         })
     }
@@ -170,19 +200,30 @@ impl NvMemory {
     /// Code page that holds `address`.
     #[inline]
     pub(super) fn page(&self, address: u32) -> Option<&Page> {
-        self.flash.get((address / PAGE_SIZE) as usize).map(|page| &**page)
+        let number = (address / PAGE_SIZE) as usize;
+        let page = self.flash.get(number)?;
+        self.looked.note(number);
+        Some(page)
     }
 
     /// Code page by number.
     #[inline]
     pub(super) fn page_bytes(&self, address: u32) -> Option<&[u8; PAGE_SIZE as usize]> {
-        self.flash.get((address / PAGE_SIZE) as usize).map(|page| &page.bytes)
+        self.page(address).map(|page| &page.bytes)
     }
 
     /// The word at a word-aligned address of flash or UICR.
     pub(super) fn word(&self, address: u32) -> Option<u32> {
+        if address < FLASH_SIZE {
+            self.looked.note((address / PAGE_SIZE) as usize);
+        }
+        self.cells(address)
+    }
+
+    /// As [`Self::word`], for the flash itself: nobody learns it.
+    fn cells(&self, address: u32) -> Option<u32> {
         let page = if address < FLASH_SIZE {
-            self.page(address)?
+            self.flash.get((address / PAGE_SIZE) as usize)?
         } else if Self::contains(address) {
             &self.uicr
         } else {
@@ -192,7 +233,7 @@ impl NvMemory {
     }
 
     fn set_word(&mut self, address: u32, value: u32) {
-        if self.word(address).is_none_or(|old| old == value) {
+        if self.cells(address).is_none_or(|old| old == value) {
             return;
         }
         let index = (address % PAGE_SIZE / 4) as usize;
@@ -212,7 +253,7 @@ impl NvMemory {
             return false;
         }
         for (at, byte) in (address..).zip(bytes) {
-            let mut word = self.word(at & !3).unwrap_or(u32::MAX).to_le_bytes();
+            let mut word = self.cells(at & !3).unwrap_or(u32::MAX).to_le_bytes();
             word[at as usize & 3] = *byte;
             self.set_word(at & !3, u32::from_le_bytes(word));
         }
@@ -228,17 +269,21 @@ impl NvMemory {
         let before = match operation {
             NvOperation::Program { address, value } => {
                 self.counts.words += 1;
-                let old = self.word(address).unwrap_or(u32::MAX);
+                let old = self.cells(address).unwrap_or(u32::MAX);
                 self.set_word(address, old & value);
                 Before::Word(old)
             }
             NvOperation::ErasePage { .. } | NvOperation::EraseUicr => {
                 self.counts.pages += 1;
                 let address = if let NvOperation::ErasePage { address } = operation { address } else { UICR_BASE };
+                let mut erased = Pages::default();
+                erased.add((address / PAGE_SIZE) as usize);
+                self.looked.erase(erased);
                 Before::Page(std::mem::replace(self.page_slot(address), Arc::new(Page::erased())))
             }
             NvOperation::EraseAll => {
                 self.counts.all += 1;
+                self.looked.erase(Pages::ALL);
                 let blank = Self::new();
                 Before::All(std::mem::replace(&mut self.flash, blank.flash), std::mem::replace(&mut self.uicr, blank.uicr))
             }
@@ -257,6 +302,8 @@ impl NvMemory {
 
     /// Power was lost within the operation: only some of the bits that it changes have changed.
     pub(super) fn tear(&mut self, begun: Begun, seed: u64) {
+        // What is left of an erased page shows what was there.
+        self.looked.spoil();
         let mut noise = Noise::new(seed);
         // How far it got is random, too: all odds from a few bits to all but a few.
         let odds = 1 + (noise.next() % 15) as u32;

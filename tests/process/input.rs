@@ -24,6 +24,12 @@ fn what_cannot_run_is_refused_before_anything_is_touched() {
         (&["run", PLAN, "--rig", RIG, "--case", "genuine-updat"], &["did you mean `genuine-update`?"]),
         (&["run", PLAN, "--rig", RIG, "--cut", "117:sideways"], &["117:sideways"]),
         (&["run", PLAN, "--rig", RIG, "--cut", "99999999999999:before"], &["99999999999999:before"]),
+        (&["run", PLAN, "--rig", RIG, "--cut", "117:before+0"], &["117:before+0"]),
+        (&["run", PLAN, "--rig", RIG, "--cut", "117:after"], &["--cut 117:after", "--case", "power-cut-during-revert"]),
+        (
+            &["run", PLAN, "--rig", RIG, "--cut", "117:after", "--case", "genuine-update"],
+            &["no selected case", "power-cut-during-update, power-cut-during-revert"],
+        ),
         (&["run", PLAN, "--rig", RIG, "--seed", "minus one"], &["seed"]),
         (&["run", PLAN], &["--rig"]),
         (&["jump"], &["jump"]),

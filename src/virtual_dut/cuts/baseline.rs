@@ -1,6 +1,9 @@
 //! The recorded run as a row of flash operations, and devices cut at each of them.
 
-use super::console::{Console, cycles};
+use super::{
+    KeepGoing,
+    console::{Console, cycles},
+};
 use crate::{
     channel::link::{CutPlan, LinkError},
     event::CutPhase,
@@ -40,8 +43,8 @@ pub(super) struct Cut {
 }
 
 impl Baseline {
-    /// `recording` must do at least one flash operation.
-    pub(super) fn new(recording: Recording, plan: &CutPlan) -> Result<Self, LinkError> {
+    /// `recording` must do at least one flash operation. `None`: told to stop.
+    pub(super) fn new(recording: Recording, plan: &CutPlan, keep_going: KeepGoing) -> Result<Option<Self>, LinkError> {
         let first = recording.start.nv().counts().total();
         let operations = count(&recording)?;
         if operations == 0 {
@@ -52,10 +55,13 @@ impl Baseline {
         let mut baseline = Self { recording, operations, apart, first, checkpoints: Vec::new(), confirmed_at };
         let mut replay = Replay::new(&baseline.recording);
         for operation in (0..operations).step_by(apart as usize) {
+            if !keep_going() {
+                return Ok(None);
+            }
             baseline.approach(&mut replay, operation)?;
             baseline.checkpoints.push(replay.clone());
         }
-        Ok(baseline)
+        Ok(Some(baseline))
     }
 
     /// How many checkpoints there are.

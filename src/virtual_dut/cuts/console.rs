@@ -36,10 +36,8 @@ pub(super) enum Heard {
 pub(super) enum Asked {
     /// All answered; the last capture `value`.
     Answered(Option<Vec<u8>>),
-    /// This exchange was not answered as it should be.
-    Unanswered(usize),
-    /// The caller of [`Console::ask`] had heard enough.
-    Enough,
+    /// One was not answered as it should be.
+    Unanswered,
 }
 
 /// The far end of the device's serial line.
@@ -95,16 +93,13 @@ impl<'l> Console<'l> {
         }
     }
 
-    /// Asks `exchanges[from..]` one after the other. `enough` is called before each and may end it.
+    /// Asks `exchanges` one after the other.
     ///
     /// Patterns are tried when a line ends and when the device falls silent, so that a pattern that could end anywhere, such as
     /// `ack \d+`, sees the whole number.
-    pub(super) fn ask(&mut self, exchanges: &[Exchange], mut enough: impl FnMut(usize, &Self) -> bool) -> Asked {
+    pub(super) fn ask(&mut self, exchanges: &[Exchange]) -> Asked {
         let mut value = None;
-        for (index, exchange) in exchanges.iter().enumerate() {
-            if enough(index, self) {
-                return Asked::Enough;
-            }
+        for exchange in exchanges {
             if !exchange.send.is_empty() {
                 self.unread.clear();
                 if let Some(log) = &mut self.log {
@@ -125,7 +120,7 @@ impl<'l> Console<'l> {
                 }
                 if self.listen(until) == Heard::Over && !pattern.is_match(&self.unread) {
                     self.note(&format!("no match of `{pattern}` within {:?}", exchange.within));
-                    return Asked::Unanswered(index);
+                    return Asked::Unanswered;
                 }
             }
         }

@@ -3,14 +3,16 @@
 //! # Why remembering is sound
 //!
 //! A course is a function of the machine at power-on and of nothing else: the machine is deterministic, and the questions and their
-//! instants are fixed for the search. Its result is remembered under a [`Key`] made of the digest of the *complete* machine (processor,
-//! peripherals, SRAM, flash, UICR; not counters of what was), the time, and what else decides the rest. So nothing has to be argued about which parts of the
-//! device matter: SRAM in particular is part of the key, read or not.
+//! instants are fixed for the search. It is executed for one machine and remembered for every other one in which the same would happen
+//! instruction by instruction: one that has the same time and the same digest of everything but code flash (processor, peripherals, SRAM, UICR),
+//! and the same content in each page of code flash that the executed course looked at before erasing it. The machine notes these pages itself,
+//! at the one place through which it reads flash. So nothing has to be argued about which parts of a device matter: SRAM in particular is
+//! part of the key, read or not.
 //!
-//! What makes different cuts meet in one key is physical, not assumed. The power stays off until an instant fixed for the search and
-//! long enough for SRAM to lose everything, so the SRAM that a recovery starts with does not depend on what ran before. After that,
-//! two devices differ in flash only, and they meet as soon as an erase has removed the difference. One cut in sixteen is followed by
-//! a power-on so soon that SRAM keeps part of its content; these recoveries meet nobody and are executed in full.
+//! What makes different cuts meet is physical, not assumed. The power stays off until an instant fixed for the search and long enough for
+//! SRAM to lose everything, so the SRAM that a recovery starts with does not depend on what ran before. After that, two devices differ in
+//! flash only: within the place of an update that is not complete, where nobody looks, or in a page that the recovery erases first. One cut in
+//! sixteen is followed by a power-on so soon that SRAM keeps part of its content; these recoveries meet nobody and are executed in full.
 
 use std::time::Duration;
 
@@ -18,9 +20,9 @@ use super::{
     Questions,
     console::{Asked, Console, Heard, cycles},
     log::Log,
-    memory::{Key, Memory},
+    memory::{Memory, Place},
 };
-use crate::virtual_dut::{CYCLES_PER_SECOND, Machine, recording::pass};
+use crate::virtual_dut::{CYCLES_PER_SECOND, Machine, looked::Pages, recording::pass};
 
 /// Off time after which SRAM holds nothing of what it held, in cycles: one minute.
 const LONG: u64 = 60 * CYCLES_PER_SECOND;
@@ -28,10 +30,6 @@ const LONG: u64 = 60 * CYCLES_PER_SECOND;
 const SHORT: u64 = CYCLES_PER_SECOND / 20;
 /// For how many times 10 us a flash operation under way is waited for: 0.5 s, longer than any operation, erase of all included.
 const MOST_BUSY: u32 = 50_000;
-/// Instants after power-on at which a recovery may turn out to be known, in milliseconds: the first before anything has run, the second
-/// after the first page erase (21 ms) that a resumed update does, then ever rarer.
-const LOOKS: [u64; 9] = [0, 30, 60, 120, 240, 480, 960, 1920, 3840];
-
 /// What came up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
@@ -87,23 +85,22 @@ pub(super) struct Rest {
 pub(super) struct Memories {
     courses: Memory<Course>,
     rests: Memory<Rest>,
-    updates: Memory<(bool, Seen)>,
 }
 
 impl Memories {
     pub(super) fn new() -> Self {
-        Self { courses: Memory::new(), rests: Memory::new(), updates: Memory::new() }
+        Self { courses: Memory::new(), rests: Memory::new() }
     }
 
     /// Findings and entries of each, for figures.
-    pub(super) fn figures(&self) -> [(u64, usize); 3] {
-        [self.courses.figures(), self.rests.figures(), self.updates.figures()]
+    pub(super) fn figures(&self) -> [(u64, usize); 2] {
+        [self.courses.figures(), self.rests.figures()]
     }
 }
 
+/// What begins, for the memories.
 const STAGE_FIRST: u32 = 0;
-const STAGE_REST: u32 = 1 << 16;
-const STAGE_UPDATE: u32 = 2 << 16;
+const STAGE_REST: u32 = 1;
 
 /// An examination of one device.
 #[derive(Debug)]
@@ -127,18 +124,11 @@ impl Examiner<'_> {
 
     /// Lets a device that has just been powered do what it wants until it is ready.
     ///
-    /// `ready` is looked for in each line with its line end, not across lines: that keeps what was printed earlier out of the state.
-    /// `look` is called at fixed instants with the output since the last line end, and may end it (`None`).
-    fn come_up(&self, console: &mut Console, mut look: impl FnMut(&Console) -> bool) -> Option<Seen> {
-        let on = console.machine.now();
-        let end = on.saturating_add(cycles(self.questions.recovery));
-        let mut looks = LOOKS.iter().map(|ms| on + ms * (CYCLES_PER_SECOND / 1000)).filter(|at| *at < end).peekable();
+    /// `ready` is looked for in each line with its line end, not across lines.
+    fn come_up(&self, console: &mut Console) -> Seen {
+        let end = console.machine.now().saturating_add(cycles(self.questions.recovery));
         loop {
-            if looks.next_if(|at| *at <= console.machine.now()).is_some() && look(console) {
-                return None;
-            }
-            let until = looks.peek().map_or(end, |at| *at);
-            let heard = console.listen(until);
+            let heard = console.listen(end);
             if let Some(seen) = self.questions.ready(&console.unread) {
                 console.unread.clear();
                 console.note(match seen {
@@ -146,135 +136,100 @@ impl Examiner<'_> {
                     Seen::New => "up: the new version",
                     _ => "up: neither the old nor the new version",
                 });
-                return Some(seen);
+                return seen;
             }
             match heard {
                 Heard::Line => console.unread.clear(),
-                Heard::Over if until == end => {
+                Heard::Over => {
                     console.note(&format!("not ready within {:?}", self.questions.recovery));
-                    return Some(Seen::Dark);
+                    return Seen::Dark;
                 }
-                Heard::Over | Heard::Quiet => {}
+                Heard::Quiet => {}
             }
         }
     }
 
     /// Examines a device whose supply has just been raised.
-    pub(super) fn course(&self, machine: Machine, mut log: Option<&mut Log>) -> Course {
+    pub(super) fn course(&self, mut machine: Machine, mut log: Option<&mut Log>) -> Course {
         let memory = self.memories.filter(|_| log.is_none()).map(|memories| &memories.courses);
-        let (on, before) = (machine.now(), machine.nv().counts().total());
-        let mut passed = Vec::new();
-        let mut known = None;
-        let mut console = Console::new(machine, log.as_deref_mut());
-        let seen = self.come_up(&mut console, |console| {
-            let Some(memory) = memory else { return false };
-            // The instant of the power-on decides how much time is left.
-            let key = Key::new(&console.machine, STAGE_FIRST, &[&on.to_le_bytes(), console.unread.as_slice()].concat());
-            let operations = operations_since(&console.machine, before);
-            known = memory.get(key).map(|course| Course { operations: course.operations + operations, ..course });
-            passed.push((key, operations));
-            known.is_some()
-        });
-        let course = match (known, seen) {
-            (Some(course), _) => course,
-            (None, seen) => {
-                let operations = operations_since(&console.machine, before);
-                let machine = console.machine;
-                self.examine(seen.unwrap_or(Seen::Dark), operations, machine, log)
-            }
-        };
-        if let Some(memory) = memory {
-            for (key, operations) in passed {
-                memory.put(key, Course { operations: course.operations - operations, ..course });
-            }
-        }
-        course
-    }
-
-    /// Questions and the further power cycles of a device that has come up, or has not.
-    fn examine(&self, first: Seen, operations: u32, machine: Machine, mut log: Option<&mut Log>) -> Course {
-        let mut course = Course { first, operations, settings: false, counter: Counter::Unknown, rest: None };
-        if matches!(first, Seen::Dark | Seen::Other) {
-            return course;
-        }
-        // The questions are put to a copy: the device that is switched off next has not been asked anything.
-        let mut console = Console::new(machine.clone(), log.as_deref_mut());
-        course.settings = self.questions.settings_kept(&mut console);
-        course.counter = self.questions.counter(&mut console);
-        course.rest = Some(self.rest(machine, log));
-        course
-    }
-
-    fn rest(&self, mut machine: Machine, mut log: Option<&mut Log>) -> Rest {
-        if let Some(log) = &mut log {
-            log.note(machine.now(), "the questions were put to a copy; the device itself is switched off and on again");
-        }
-        cycle(&mut machine, self.slot(2), log.as_deref_mut());
-        let memory = self.memories.filter(|_| log.is_none()).map(|memories| &memories.rests);
-        let key = memory.map(|memory| (memory, Key::new(&machine, STAGE_REST, &[])));
-        if let Some(known) = key.and_then(|(memory, key)| memory.get(key)) {
+        let place = memory.map(|memory| (memory, Place::of(&mut machine, STAGE_FIRST)));
+        if let Some((known, _)) = place.as_ref().and_then(|(memory, place)| memory.get(place)) {
             return known;
         }
-        let rest = self.find_rest(machine, log);
-        if let Some((memory, key)) = key {
-            memory.put(key, rest);
+        machine.soc.nv.look_anew();
+        let before = machine.nv().counts().total();
+        let mut console = Console::new(machine, log.as_deref_mut());
+        let first = self.come_up(&mut console);
+        let mut machine = console.machine;
+        let mut needed = machine.nv().looked().needed();
+        let operations = u32::try_from(machine.nv().counts().total() - before).unwrap_or(u32::MAX);
+        let mut course = Course { first, operations, settings: false, counter: Counter::Unknown, rest: None };
+        if matches!(first, Seen::Old | Seen::New) {
+            // The questions are put to a copy: the device that is switched off next has not been asked anything.
+            let mut console = Console::new(machine.clone(), log.as_deref_mut());
+            course.settings = self.questions.settings_kept(&mut console);
+            course.counter = self.questions.counter(&mut console);
+            let asked = console.machine.nv().looked().needed();
+            if let Some(log) = &mut log {
+                log.note(machine.now(), "the questions were put to a copy; the device itself is switched off and on again");
+            }
+            cycle(&mut machine, self.slot(2), log.as_deref_mut());
+            let looked = machine.nv().looked().clone();
+            let (rest, read) = self.rest(machine, log);
+            looked.add(read);
+            needed = looked.needed().joined(asked);
+            course.rest = Some(rest);
         }
-        rest
+        if let Some((memory, place)) = place {
+            memory.put(&place, needed, course);
+        }
+        course
     }
 
-    fn find_rest(&self, machine: Machine, mut log: Option<&mut Log>) -> Rest {
+    /// From the second power-on on, and the pages of code flash that it depends on.
+    fn rest(&self, mut machine: Machine, mut log: Option<&mut Log>) -> (Rest, Pages) {
+        let memory = self.memories.filter(|_| log.is_none()).map(|memories| &memories.rests);
+        let place = memory.map(|memory| (memory, Place::of(&mut machine, STAGE_REST)));
+        if let Some(known) = place.as_ref().and_then(|(memory, place)| memory.get(place)) {
+            return known;
+        }
+        machine.soc.nv.look_anew();
         let mut rest = Rest { second: Seen::Dark, third: None, updated: false, after: Seen::Dark };
         let mut console = Console::new(machine, log.as_deref_mut());
-        rest.second = self.come_up(&mut console, |_| false).unwrap_or(Seen::Dark);
+        rest.second = self.come_up(&mut console);
         let mut machine = console.machine;
         let mut last = rest.second;
         if last == Seen::New {
             cycle(&mut machine, self.slot(3), log.as_deref_mut());
             let mut console = Console::new(machine, log.as_deref_mut());
-            last = self.come_up(&mut console, |_| false).unwrap_or(Seen::Dark);
+            last = self.come_up(&mut console);
             machine = console.machine;
             rest.third = Some(last);
         }
         if matches!(last, Seen::Old | Seen::New) {
-            (rest.updated, rest.after) = self.update(machine, log);
+            (rest.updated, rest.after, machine) = self.update(machine, log);
         }
-        rest
+        let needed = machine.nv().looked().needed();
+        if let Some((memory, place)) = place {
+            memory.put(&place, needed, rest);
+        }
+        (rest, needed)
     }
 
-    /// A genuine update, and what runs after it and a power cycle.
-    pub(super) fn update(&self, machine: Machine, mut log: Option<&mut Log>) -> (bool, Seen) {
-        let memory = self.memories.filter(|_| log.is_none()).map(|memories| &memories.updates);
-        let mut passed = Vec::new();
-        let mut known = None;
+    /// A genuine update, what runs after it and a power cycle, and the device in the end.
+    pub(super) fn update(&self, machine: Machine, mut log: Option<&mut Log>) -> (bool, Seen, Machine) {
         let mut console = Console::new(machine, log.as_deref_mut());
         console.note("a genuine update");
-        let asked = console.ask(&self.questions.update, |index, console| {
-            let Some(memory) = memory else { return false };
-            // Devices that differ meet when the place of the new image has been erased, early in the update.
-            if index > 8 && index % 32 != 0 {
-                return false;
-            }
-            let key = Key::new(&console.machine, STAGE_UPDATE + index as u32, &console.unread);
-            passed.push(key);
-            known = memory.get(key);
-            known.is_some()
-        });
+        let asked = console.ask(&self.questions.update);
         let mut machine = console.machine;
-        let result = known.unwrap_or_else(|| {
-            if !matches!(asked, Asked::Answered(_)) {
-                return (false, Seen::Dark);
-            }
-            let at = machine.now() + LONG;
-            cycle(&mut machine, at, log.as_deref_mut());
-            let mut console = Console::new(machine, log.as_deref_mut());
-            (true, self.come_up(&mut console, |_| false).unwrap_or(Seen::Dark))
-        });
-        if let Some(memory) = memory {
-            for key in passed {
-                memory.put(key, result);
-            }
+        if !matches!(asked, Asked::Answered(_)) {
+            return (false, Seen::Dark, machine);
         }
-        result
+        let at = machine.now() + LONG;
+        cycle(&mut machine, at, log.as_deref_mut());
+        let mut console = Console::new(machine, log.as_deref_mut());
+        let after = self.come_up(&mut console);
+        (true, after, console.machine)
     }
 
     /// Switches `machine` off and on again and lets it come up. For devices that nobody has cut.
@@ -282,13 +237,9 @@ impl Examiner<'_> {
         let at = machine.now() + LONG;
         cycle(&mut machine, at, None);
         let mut console = Console::new(machine, None);
-        let seen = self.come_up(&mut console, |_| false).unwrap_or(Seen::Dark);
+        let seen = self.come_up(&mut console);
         (seen, console.machine)
     }
-}
-
-fn operations_since(machine: &Machine, before: u64) -> u32 {
-    u32::try_from(machine.nv().counts().total().saturating_sub(before)).unwrap_or(u32::MAX)
 }
 
 /// Off now, on at `at`.

@@ -61,9 +61,9 @@ impl Questions {
     /// What the device says its settings are.
     pub(super) fn settings(&self, console: &mut Console) -> Option<Vec<u8>> {
         console.note("settings?");
-        match console.ask(&self.settings, |_, _| false) {
+        match console.ask(&self.settings) {
             Asked::Answered(value) => value,
-            _ => None,
+            Asked::Unanswered => None,
         }
     }
 
@@ -78,7 +78,7 @@ impl Questions {
 
     pub(super) fn counter(&self, console: &mut Console) -> Counter {
         console.note("security counter?");
-        match console.ask(&self.counter, |_, _| false) {
+        match console.ask(&self.counter) {
             Asked::Answered(Some(value)) => {
                 str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).map_or(Counter::Unknown, Counter::Is)
             }
