@@ -4,10 +4,10 @@
 
 #[path = "process/bench.rs"]
 mod bench;
-#[path = "process/docs.rs"]
-mod docs;
 #[path = "process/cuts.rs"]
 mod cuts;
+#[path = "process/docs.rs"]
+mod docs;
 #[path = "process/ends.rs"]
 mod ends;
 #[path = "process/hostile.rs"]

@@ -112,6 +112,7 @@ pub struct OneOf {
 
 impl Keys {
     /// A closed map without groups.
+    #[must_use]
     pub const fn new(name: &'static str, what: &'static str, keys: &'static [Key]) -> Self {
         Self { name, what, keys, groups: &[], others: None }
     }
@@ -126,11 +127,13 @@ impl Keys {
 
 impl Key {
     /// A key that must be given.
+    #[must_use]
     pub const fn needed(name: &'static str, shape: Shape, what: &'static str) -> Self {
         Self { name, shape, needed: true, what }
     }
 
     /// A key that may be left out; `what` says what that means.
+    #[must_use]
     pub const fn optional(name: &'static str, shape: Shape, what: &'static str) -> Self {
         Self { name, shape, needed: false, what }
     }

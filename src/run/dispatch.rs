@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Bench time for the plan's `finally` steps.
-const FINALLY_LIMIT: Duration = Duration::from_secs(60);
+const FINALLY_LIMIT: Duration = Duration::from_mins(1);
 
 /// Wall time that a run waits for the guard of an earlier run on the same instruments.
 const GUARD_LIMIT: Duration = Duration::from_secs(20);

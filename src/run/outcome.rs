@@ -65,6 +65,7 @@ impl Ended {
     }
 
     /// Somebody stopped the run.
+    #[must_use]
     pub fn cancelled() -> Self {
         Self::judged(Verdict::Inconclusive, code::CANCELLED, "the run was stopped")
     }

@@ -28,6 +28,7 @@ impl Recorder {
     }
 
     /// Writes a file of evidence.
+    #[must_use]
     pub fn evidence(&self, name: &str, bytes: &[u8]) -> Option<EvidenceRef> {
         note(self.journal.evidence_file(name, bytes))
     }

@@ -40,7 +40,7 @@ impl RunView {
                 self.current.clear();
             }
             Fact::BenchFault { channel, what } => {
-                keep(&mut self.faults, Fault { channel: channel.clone(), what: what.clone(), at })
+                keep(&mut self.faults, Fault { channel: channel.clone(), what: what.clone(), at });
             }
             Fact::StopRequested { level, by } => {
                 if self.stop.as_ref().is_none_or(|(before, _)| level > before) {
@@ -156,7 +156,7 @@ impl RunView {
                 }
             }
             Fact::CutsFinished { step, judged, of, bad, upper_95 } => {
-                self.cuts(step).result = Some((*judged, *of, *bad, *upper_95))
+                self.cuts(step).result = Some((*judged, *of, *bad, *upper_95));
             }
             _ => {}
         }

@@ -73,9 +73,9 @@ pub fn line(text: &str, columns: usize) -> String {
     for c in text.chars() {
         let mut piece = String::new();
         if is_harmless(c) {
-            piece.push(c)
+            piece.push(c);
         } else {
-            escape(&mut piece, c)
+            escape(&mut piece, c);
         }
         let wide: usize = piece.chars().map(|c| c.width().unwrap_or(0)).sum();
         taken += 1;

@@ -225,7 +225,7 @@ pub(super) fn decode(first: u16, second: Option<u16>) -> Op {
         24 => Op::new(Kind::Stm, reg8, 0, 0, imm8),
         25 => Op::new(Kind::Ldm, reg8, 0, 0, imm8),
         26 | 27 => {
-            let offset = ((imm8 as i8 as i32) << 1).wrapping_add(4) as u32;
+            let offset = (i32::from(imm8 as i8) << 1).wrapping_add(4) as u32;
             let kind = match (hw >> 8) & 15 {
                 0 => Kind::Beq,
                 1 => Kind::Bne,

@@ -126,13 +126,12 @@ impl Soc {
         if !matches!(reason, ResetReason::Soft | ResetReason::Lockup) {
             self.wdt = Wdt::new();
         }
-        match reason {
-            ResetReason::PowerOn => self.debug = Debug::default(),
+        if reason == ResetReason::PowerOn {
+            self.debug = Debug::default();
+        } else {
             // A debugger that is attached keeps its hold on the core over a pin reset, or it could not catch the first instruction.
-            _ => {
-                self.debug.was_reset = true;
-                self.debug.halted = false;
-            }
+            self.debug.was_reset = true;
+            self.debug.halted = false;
         }
         self.protected = self.nv.word(RBPCONF).is_some_and(|word| word >> 8 & 0xFF == 0);
     }

@@ -139,7 +139,7 @@ impl Uart {
         if !self.enabled() || !self.rx_on || self.psel[3] > 31 {
             return;
         }
-        let rate = self.baudrate as f64 * CYCLES_PER_SECOND as f64 / 4_294_967_296.0;
+        let rate = f64::from(self.baudrate) * CYCLES_PER_SECOND as f64 / 4_294_967_296.0;
         let byte = if (rate / f64::from(baud) - 1.0).abs() > 0.05 {
             self.error_source |= FRAMING;
             self.block.fire(ERROR);

@@ -16,7 +16,7 @@ use super::state::State;
 
 const PROGRAM: &str = "qemu-system-arm";
 /// For one answer; the slowest, a boot with two signature checks on a loaded machine, takes a second or two.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whether the tests can run. Where they must (`CI` is set), an absent QEMU fails them.
 pub(crate) fn is_there() -> bool {

@@ -61,7 +61,7 @@ fn random_state(random: &mut Random, at: u32) -> State {
     let mut registers = [0; 17];
     for register in &mut registers[..15] {
         *register = match random.below(16) {
-            0..=7 => RAM_BASE + 0x800 + random.below(0x1800) & !3,
+            0..=7 => (RAM_BASE + 0x800 + random.below(0x1800)) & !3,
             8 | 9 => RAM_BASE + 0x800 + random.below(0x1800),
             10 | 11 => random.below(64),
             12 => [0, 1, 0x7FFF_FFFF, 0x8000_0000, u32::MAX, RAM_BASE + RAM_SIZE - 4, 0x1FFF_FFFC][random.below(7) as usize],
@@ -69,7 +69,7 @@ fn random_state(random: &mut Random, at: u32) -> State {
             _ => random.word(),
         };
     }
-    registers[13] = RAM_BASE + 0x2400 + random.below(0x800) & !3;
+    registers[13] = (RAM_BASE + 0x2400 + random.below(0x800)) & !3;
     registers[15] = at;
     registers[16] = random.word() & 0xF000_0000 | 1 << 24;
     State(registers)

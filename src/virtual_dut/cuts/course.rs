@@ -227,7 +227,7 @@ impl Examiner<'_> {
         }
         let at = machine.now() + LONG;
         cycle(&mut machine, at, log.as_deref_mut());
-        let mut console = Console::new(machine, log.as_deref_mut());
+        let mut console = Console::new(machine, log);
         let after = self.come_up(&mut console);
         (true, after, console.machine)
     }
