@@ -55,7 +55,7 @@ fn a_point_that_the_update_does_not_have_is_said_to_be_so() {
 /// A search that is stopped by `signal` when it has judged some points.
 fn stopped_by(signal: Signal) -> Value {
     let bench = Bench::new();
-    // One thread and executed checks: it would go on for minutes.
+    // One thread and executed checks: it goes on for long enough to be met.
     let case = ["--case", "power-cut-during-update", "--threads", "1", "--execute-checks"];
     let mut run = bench.start(["testplans/secure-update.yaml", "--rig", GOOD].into_iter().chain(case));
     run.until("cuts-judged");
