@@ -111,7 +111,7 @@ const fn hash(place: u32, value: u32) -> u128 {
 
 /// Content of code flash and UICR. Cloning shares the pages.
 ///
-/// Every way for the device to learn what is in code flash goes through [`NvMemory::page`], which notes it. Who keeps a page longer than one
+/// Every way for the device to learn what is in code flash goes through `NvMemory::page`, which notes it. Who keeps a page longer than one
 /// [`Machine::run_until`](super::Machine::run_until) would hide what the device depends on.
 #[derive(Debug, Clone)]
 pub struct NvMemory {
