@@ -38,23 +38,33 @@ pub enum Family {
 
 /// A name that belongs to no family here.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{what} {name:?} has no rule for reading its lock; there are rules for: {}", names())]
+#[error("there is no rule for reading the lock of {what} {name:?}: {why}; there are rules for: {}", names())]
 pub struct UnknownFamily {
     what: &'static str,
     name: String,
+    why: &'static str,
 }
 
 fn names() -> String {
     Family::ALL.map(Family::name).join(", ")
 }
 
-/// Beginnings of chip names that look like one of a family whose lock they do not have.
-const ODD_ONES: &[&str] = &[
-    // Wireless STM32 with a flash controller or lock of their own.
-    "stm32wba", "stm32wb0", "stm32wl3", // Product states and debug authentication.
-    "stm32h7r", "stm32h7s", // Three access levels for TrustZone.
-    "atsaml10", "atsaml11", // Customer configuration at another place.
-    "cc1314", "cc1354", "cc1352p7", "cc2652r7", "cc2652p7", "cc2674",
+/// Beginnings of chip names that look like those of a family whose lock the chips do not have, and what is different.
+const ODD_ONES: &[(&str, &str)] = &[
+    ("stm32wba", "its flash controller is another one"),
+    ("stm32wb0", "its flash controller is another one"),
+    ("stm32wl3", "its flash controller is another one"),
+    ("stm32h7r", "it has product states and debug authentication"),
+    ("stm32h7s", "it has product states and debug authentication"),
+    ("atsaml10", "it has access levels"),
+    ("atsaml11", "it has access levels"),
+    ("cc1314", "its customer configuration is at another place"),
+    ("cc1354", "its customer configuration is at another place"),
+    ("cc1352p7", "its customer configuration is at another place"),
+    ("cc2652r7", "its customer configuration is at another place"),
+    ("cc2652p7", "its customer configuration is at another place"),
+    ("cc2674", "its customer configuration is at another place"),
+    ("rp235x_riscv", "its RISC-V cores are behind another access port"),
 ];
 
 impl Family {
@@ -135,11 +145,13 @@ impl Family {
             let fitting = family.profile().chips.iter().filter(|prefix| lower.starts_with(**prefix));
             fitting.map(|prefix| prefix.len()).max()
         };
-        let odd = ODD_ONES.iter().any(|prefix| lower.starts_with(prefix));
+        let odd = ODD_ONES.iter().find(|(prefix, _)| lower.starts_with(prefix)).map(|(_, why)| *why);
         let found = Self::ALL.into_iter().filter_map(|family| Some((length(&family)?, family))).max();
-        match found {
-            Some((_, family)) if !odd => Ok(family),
-            _ => Err(UnknownFamily { what: "chip", name: chip.to_owned() }),
+        match (found, odd) {
+            (Some((_, family)), None) => Ok(family),
+            (_, why) => {
+                Err(UnknownFamily { what: "chip", name: chip.to_owned(), why: why.unwrap_or("it is of no family known here") })
+            }
         }
     }
 }
@@ -149,7 +161,7 @@ impl FromStr for Family {
 
     fn from_str(name: &str) -> Result<Self, UnknownFamily> {
         let known = Self::ALL.into_iter().find(|family| family.name() == name);
-        known.ok_or_else(|| UnknownFamily { what: "family", name: name.to_owned() })
+        known.ok_or_else(|| UnknownFamily { what: "family", name: name.to_owned(), why: "it is misspelt, or not known here" })
     }
 }
 

@@ -241,6 +241,9 @@ impl TrustZone {
         }
         let readable = code.shows_content() || open_part.shows_content();
         match (enabled, secure_enabled || !core.secure) {
+            (false, _) if status.is_none() && code != Seen::Refused => {
+                not("CSW.DeviceEn is clear, and reads of memory are not refused".into())
+            }
             (false, _) if readable => not("it is locked, and memory can be read".into()),
             (false, _) => Proven::Locked,
             (true, true) if matches!(code, Seen::Value(_)) => Proven::Open,

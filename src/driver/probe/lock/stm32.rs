@@ -95,15 +95,16 @@ impl Rule for Rdp {
         let Some(value) = register.value().filter(|&value| value != 0 && value != u32::MAX) else {
             return undetermined(format!("{} could not be read", self.name));
         };
-        let shown = flash.shows_content() || secure.shows_content();
-        match (self.level)(value) {
+        let level = (self.level)(value);
+        let protected = if level == Level::Half { secure } else { flash };
+        match level {
             Level::Zero if matches!(flash, Seen::Value(_)) => LockState::Open,
             Level::Zero => undetermined(format!("{} says level 0, and flash cannot be read", self.name)),
-            Level::One if shown => undetermined(format!("{} says level 1, and flash can be read", self.name)),
-            Level::One => LockState::ReadProtected { what: "flash (level 1)".into(), opened_by: REGRESSION.into() },
-            Level::Half if secure.shows_content() => {
-                undetermined(format!("{} says level 0.5, and secure flash can be read", self.name))
+            // Any value that is not another level is this one, so the register alone would prove it for any register of any chip.
+            Level::One | Level::Half if protected != Seen::Refused => {
+                undetermined(format!("{} says that flash is protected, and reading it is not refused", self.name))
             }
+            Level::One => LockState::ReadProtected { what: "flash (level 1)".into(), opened_by: REGRESSION.into() },
             Level::Half => LockState::ReadProtected { what: "secure memory (level 0.5)".into(), opened_by: REGRESSION.into() },
             Level::Two => undetermined(format!("{} says level 2, and the debug port answers", self.name)),
             Level::Odd => undetermined(format!("{} {value:#010x} is of no level", self.name)),

@@ -57,7 +57,7 @@ fn other_chips_are_refused_with_the_families_that_there_are() {
         let error = Family::of_chip(chip).unwrap_err().to_string();
         assert!(error.contains(&format!("chip {chip:?}")) && error.contains("nrf52, ") && error.contains("rp2350"), "{error}");
     }
-    assert!("nRF52".parse::<Family>().unwrap_err().to_string().starts_with("family \"nRF52\""));
+    assert!("nRF52".parse::<Family>().unwrap_err().to_string().contains("family \"nRF52\""));
 }
 
 #[test]

@@ -11,8 +11,8 @@ fn lines_are_what_the_documentation_shows() {
     let text = "supply 3300 mV\ndp r 0x00 = 0x2ba01477\ndp w 0x04 0x50000000 = ok\nap0 w 0x04 0x10001208 = ok\nap0 r 0x0c = fault\n\
                 ap@0x2000 r 0xdfc = 0x34770008\n";
     let transcript: Transcript = text.parse().unwrap();
-    assert_eq!(transcript.exchanges[3].transaction, Transaction::write(Port::Ap(0), 0x04, 0x1000_1208));
-    assert_eq!(transcript.exchanges[4].answer, Answer::Fault);
+    assert_eq!(transcript.exchanges[2].transaction, Transaction::write(Port::Ap(0), 0x04, 0x1000_1208));
+    assert_eq!(transcript.exchanges[3].answer, Answer::Fault);
     assert_eq!(transcript.to_string(), text);
 }
 
