@@ -17,7 +17,7 @@
 //! are the plan's business.
 //!
 //! # What a device may be put through
-//! [`permits`] is an allow-list over single transactions, and [`ask`] passes every question through it. It permits reads, power-up, and
+//! [`permits`] is an allow-list over single transactions, and [`read_lock`](super::ProbeRsLink::read_lock) passes every question through it. It permits reads, power-up, and
 //! setting up reads in ports that have said that they are memory access ports. Everything else takes a [`Licence`] that only a plan
 //! with `destructive: true` on a unit marked as sacrificial has.
 //!
@@ -88,9 +88,9 @@ pub enum LockState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Certainty {
-    /// Registers and values are those of the vendor's manual.
+    /// The vendor's manual describes register and values; they may have been taken over by way of tools that use them.
     Documented,
-    /// Put together from secondary sources, or the manual leaves room; to be confirmed on hardware.
+    /// Sources differ or leave room; to be confirmed on hardware.
     Uncertain,
 }
 

@@ -96,9 +96,8 @@ impl Rule for Approtect {
     }
 
     fn decode(&self, sheet: &mut Sheet<'_>) -> LockState {
-        match sheet.identification(CTRL) {
-            Seen::Value(value) if value & WITHOUT_REVISION == CTRL_AP => {}
-            other => return undetermined(format!("AP 1 is not a control port but {other:x?}")),
+        if let Err(state) = sheet.vendor_port(CTRL, WITHOUT_REVISION, CTRL_AP, "a control port of Nordic") {
+            return state;
         }
         let Some(status) = sheet.register(CTRL, 0x0C, "APPROTECTSTATUS").value() else {
             return undetermined("APPROTECTSTATUS could not be read");
@@ -131,16 +130,16 @@ pub(super) static NRF53: Profile = Profile {
     name: "nrf53",
     chips: &["nrf53"],
     multidrop: None,
-    reads: "both control ports (AP 2, AP 3): IDR, protection status 0x0C; both memory ports (AP 0, AP 1): CSW, code, application code also as non-secure",
-    proves_open: "any core: status bit 0 is 1, CSW.DeviceEn, and its code can be read",
-    proves_locked: "both cores: status bit 0 is 0, CSW.DeviceEn is 0, and nothing can be read; the secure part alone: status bit 1 is 0 and only non-secure reads work",
-    traps: "the network core may be held off by the application, and is then undetermined; an open network core opens the verdict",
-    source: "nRF5340 Product Specification v1.3, chapter Debug and trace; the status at 0x0C by OpenOCD's handling",
+    reads: "both control ports (AP 2, AP 3): IDR; 0x0C and 0x18 of AP 2 (kept, not judged); both memory ports (AP 0, AP 1): CSW, code, application code also as non-secure",
+    proves_open: "any core: CSW.DeviceEn, for the application SDeviceEn too, and its code can be read",
+    proves_locked: "both cores: the control port identifies itself, CSW.DeviceEn is 0, and reads are refused; the secure part alone: SDeviceEn is 0 and only non-secure reads work",
+    traps: "the network core may be held off by the application, and is then undetermined; an open network core opens the verdict; sources differ on where the protection status is (0x0C or 0x10)",
+    source: "nRF5340 Product Specification v1.3, chapter Debug and trace; CSW as probe-rs uses it",
     certainty: Certainty::Uncertain,
     rule: &TrustZone {
         control: 0x1288_0000,
-        status: Some(0x0C),
-        others: &[(0x18, "ERASEPROTECT.STATUS")],
+        status: None,
+        others: &[(0x0C, "APPROTECT status"), (0x18, "ERASEPROTECT.STATUS")],
         cores: &[
             Core { name: "application", ahb: Port::Ap(0), ctrl: Port::Ap(2), code: 0x0, secure: true },
             Core { name: "network", ahb: Port::Ap(1), ctrl: Port::Ap(3), code: 0x0100_0000, secure: false },
@@ -172,7 +171,7 @@ pub(super) static NRF54L: Profile = Profile {
     multidrop: None,
     reads: "control port (AP 2): IDR, APPROTECT status 0x14 and ERASEPROTECT status 0x0C (kept, not judged); AP 0: CSW, code at 0x0 as secure and as non-secure",
     proves_open: "CSW.DeviceEn and CSW.SDeviceEn, and code can be read",
-    proves_locked: "control port identifies itself, CSW.DeviceEn is 0, and nothing can be read; the secure part alone: SDeviceEn is 0 and only non-secure reads work",
+    proves_locked: "control port identifies itself, CSW.DeviceEn is 0, and reads are refused; the secure part alone: SDeviceEn is 0 and only non-secure reads work",
     traps: "the status registers are elsewhere than in nRF91",
     source: "nRF54L15 Datasheet, chapter CTRL-AP; CSW as probe-rs and pyOCD use it",
     certainty: Certainty::Uncertain,
@@ -216,8 +215,8 @@ enum Proven {
 impl TrustZone {
     fn core(&self, core: &Core, sheet: &mut Sheet<'_>) -> Proven {
         let not = |why: String| Proven::Not(undetermined(format!("{} core: {why}", core.name)));
-        if sheet.identification(core.ctrl) != Seen::Value(self.control) {
-            return not(format!("{} is not a control port of this family", core.ctrl));
+        if let Err(state) = sheet.vendor_port(core.ctrl, u32::MAX, self.control, "a control port of this family") {
+            return Proven::Not(state);
         }
         let status = match self.status.map(|register| sheet.register(core.ctrl, register, "APPROTECTSTATUS")) {
             None => None,

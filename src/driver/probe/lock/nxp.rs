@@ -46,10 +46,9 @@ impl Rule for Mdm {
     }
 
     fn decode(&self, sheet: &mut Sheet<'_>) -> LockState {
-        match sheet.identification(MDM) {
-            // Bits 7 to 4 are the revision.
-            Seen::Value(value) if value & !0xF0 == 0x001C_0000 => {}
-            other => return undetermined(format!("AP 1 is not an MDM-AP but {other:x?}")),
+        // Bits 7 to 4 are the revision.
+        if let Err(state) = sheet.vendor_port(MDM, !0xF0, 0x001C_0000, "the MDM-AP of a Kinetis") {
+            return state;
         }
         let reads = sheet.every(MDM, 0x00);
         sheet.register(MDM, 0x00, "MDM-AP STATUS");

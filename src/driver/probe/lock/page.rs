@@ -12,7 +12,8 @@ A lock is proven or it is not reported. Silence is `no-debug-port` if the probe 
 otherwise; a loose wire looks the same as a port that is switched off. An answer that no rule expects is `undetermined`. All families need a
 debug port that identifies itself and acknowledges power-up, and contact that is not lost on the way.
 
-*documented*: registers and values are those of the vendor's manual. *uncertain*: put together from secondary sources, or the manual leaves
+*documented*: the manual named describes register and values. They were taken over by way of vendor headers, public tools (OpenOCD, pyOCD,
+probe-rs) and the bench's own catalogue; a comparison with the manual's pages is still to be made. *uncertain*: sources differ or leave
 room; to be confirmed on hardware before a verdict rests on it alone. No rule has been tried on hardware by this project yet, except that of
 nrf51 on the emulated chip.
 ";

@@ -70,8 +70,11 @@ fn harmless(so_far: &Transcript, port: Port, address: u16, value: u32) -> bool {
     }
 }
 
-/// Access ports of vendors: bits of IDR that tell them, their value, and what their registers do when written.
-const VENDOR_PORTS: &[(u32, u32, &str, &[(u16, &str)])] = &[
+/// Registers of a vendor's access port, and what writing them does.
+type Effects = &'static [(u16, &'static str)];
+
+/// Access ports of vendors: bits of IDR that tell them, their value, their name.
+const VENDOR_PORTS: &[(u32, u32, &str, Effects)] = &[
     (
         0x0FFF_FFFF,
         0x0288_0000,
@@ -146,7 +149,7 @@ fn effect(so_far: &Transcript, transaction: &Transaction, value: u32) -> String 
 }
 
 /// The vendor's port that answered under this address.
-fn identified(so_far: &Transcript, port: Port) -> Option<(&'static str, &'static [(u16, &'static str)])> {
+fn identified(so_far: &Transcript, port: Port) -> Option<(&'static str, Effects)> {
     let Some(Answer::Ok(identification)) = so_far.reads(port, port.at(mem_ap::IDR)).last() else { return None };
     VENDOR_PORTS.iter().find(|(mask, value, ..)| identification & mask == *value).map(|(_, _, name, effects)| (*name, *effects))
 }

@@ -86,6 +86,17 @@ impl<'a> Sheet<'a> {
         self.register(port, port.at(mem_ap::IDR), "IDR")
     }
 
+    /// Whether a port is the one of a vendor that it should be; says what it is instead.
+    pub(super) fn vendor_port(&mut self, port: Port, mask: u32, wanted: u32, what: &str) -> Result<(), LockState> {
+        match self.identification(port) {
+            Seen::Value(value) if value & mask == wanted => Ok(()),
+            Seen::Value(value) => Err(undetermined(format!("{port} is not {what}: it says {value:#010x}"))),
+            Seen::Refused | Seen::Nothing => {
+                Err(undetermined(format!("{port}, which should be {what}, did not identify itself")))
+            }
+        }
+    }
+
     /// Control word of a memory access port; says why there is none.
     pub(super) fn control(&mut self, port: Port) -> Result<u32, LockState> {
         match self.identification(port) {

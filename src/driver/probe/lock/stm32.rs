@@ -13,7 +13,7 @@ const FLASH: u32 = 0x0800_0000;
 const SECURE_FLASH: u32 = 0x0C00_0000;
 
 const OPEN: &str = "the level is 0 and flash can be read";
-const LOCKED: &str = "the level is 1 and flash cannot be read; level 2 switches the port off, which gives no-debug-port";
+const LOCKED: &str = "the level is 1 and reading flash is refused; level 2 switches the port off, which gives no-debug-port";
 const TRAPS: &str = "a read of flash at level 1 can stop the firmware until the next power-up: power-cycle the device afterwards; \
                      level 2 in the register of a port that answers is not in effect yet, and undetermined";
 const REGRESSION: &str = "regression to level 0, which erases flash";
