@@ -60,6 +60,8 @@ fn nothing_is_written_to_a_port_that_is_not_a_memory_access_port() {
         // The offsets of CSW and TAR are those of CMD and CMDKEY here.
         let written = asked.exchanges.iter().filter(|exchange| matches!(exchange.transaction.access, Access::Write(_)));
         assert!(written.into_iter().all(|exchange| exchange.transaction.port == Port::Dp), "{asked}");
+        let read = asked.reads(Port::Ap(0), mem_ap::DRW).count();
+        assert_eq!(read, 0, "what has no address is not asked for either");
     }
 }
 
@@ -102,6 +104,19 @@ fn a_verdict_has_the_values_that_it_rests_on() {
     }
     let crp = cases(Family::LpcCrp).into_iter().find(|case| case.kind == "locked").unwrap();
     assert_eq!(decode(Family::LpcCrp, &crp.transcript).certainty, Certainty::Uncertain, "less certain than the rest of its rule");
+}
+
+#[test]
+fn a_lock_says_what_opens_it() {
+    let opened_by = |family: Family| -> Vec<String> {
+        let states = cases(family).into_iter().map(move |case| decode(family, &case.transcript).state);
+        states.filter_map(|state| if let LockState::Locked { opened_by, .. } = state { Some(opened_by) } else { None }).collect()
+    };
+    let sam = opened_by(Family::Sam);
+    assert!(sam[0].starts_with("chip erase by") && sam[1].contains("chip-erase lock"), "{sam:?}");
+    let kinetis = opened_by(Family::Kinetis);
+    assert_eq!(kinetis[..2], ["mass erase by the MDM-AP", "mass erase by the MDM-AP"]);
+    assert!(kinetis[2].starts_with("nothing"), "{kinetis:?}");
 }
 
 #[test]

@@ -68,6 +68,21 @@ fn writes_of_memory_are_refused_and_the_known_ones_named() {
 }
 
 #[test]
+fn each_bit_that_may_be_written_to_the_debug_port_is_listed() {
+    let permitted = |address| -> Vec<u32> {
+        let may = |bit: &u32| {
+            permits(&Transcript::default(), &Transaction::write(Port::Dp, address, 1 << bit), Licence::ReadOnly).is_ok()
+        };
+        (0..32).filter(may).collect()
+    };
+    assert_eq!(permitted(0x00), [0, 1, 2, 3, 4]);
+    assert_eq!(permitted(0x04), [0, 1, 4, 5, 8, 9, 10, 11, 28, 30]);
+    for address in [0x08, 0x0C, 0x14, 0x24] {
+        assert_eq!(permitted(address), [0_u32; 0]);
+    }
+}
+
+#[test]
 fn an_identification_does_not_outlive_silence_or_another_one() {
     let csw = Transaction::write(Port::Ap(0), 0x00, 0x2300_0002);
     for (text, permitted) in [
@@ -89,7 +104,12 @@ fn ports() -> impl Strategy<Value = Port> {
 }
 
 fn transactions() -> impl Strategy<Value = Transaction> {
-    let registers = prop_oneof![(0_u16..64).prop_map(|index| index * 4), (0_u16..64).prop_map(|index| 0xD00 + index * 4)];
+    let registers = prop_oneof![
+        // Where it matters.
+        prop::sample::select(vec![0x00_u16, 0x04, 0x08, 0x0C, 0xD00, 0xD04, 0xD0C]),
+        (0_u16..64).prop_map(|index| index * 4),
+        (0_u16..64).prop_map(|index| 0xD00 + index * 4)
+    ];
     let values = prop_oneof![any::<u32>(), (0_u32..32).prop_map(|bit| 1 << bit), Just(0)];
     (ports(), registers, prop::option::of(values)).prop_map(|(port, address, value)| Transaction {
         port,
