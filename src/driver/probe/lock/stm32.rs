@@ -91,6 +91,9 @@ impl Rule for Rdp {
         let register = sheet.word(AP, self.address, self.name);
         let flash = sheet.word(AP, FLASH, "flash");
         let secure = if self.trust_zone { sheet.word(AP, SECURE_FLASH, "flash as secure") } else { Seen::Nothing };
+        if flash == Seen::Refused {
+            sheet.finding("a refused read of flash can stop the firmware until the next power-up: power-cycle the device");
+        }
         // The register always has bits of both values; a bus that is off reads as all zeros or all ones.
         let Some(value) = register.value().filter(|&value| value != 0 && value != u32::MAX) else {
             return undetermined(format!("{} could not be read", self.name));
