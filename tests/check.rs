@@ -11,6 +11,7 @@ use std::{
 use hilbench::{
     channel::link::ChannelKind,
     diagnostic::{self, Code, Report},
+    driver::probe::lock,
     plan::{self, Applicability, Bound, bind, load_plan},
     rig::{DriverCatalogue, RigFile, load_device, load_rig},
 };
@@ -246,6 +247,7 @@ fn generated_files_are_up_to_date() {
     }
     generated("docs/plans-format.md", &plan::key_reference());
     generated("docs/diagnostics.md", &diagnostic::reference());
+    generated("docs/lock-states.md", &lock::reference());
 }
 
 #[test]

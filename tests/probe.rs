@@ -5,6 +5,7 @@
 
 mod probe {
     pub(crate) mod device;
+    mod lock;
 }
 
 use std::{sync::LazyLock, thread, time::Duration};

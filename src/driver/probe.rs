@@ -10,6 +10,7 @@
 //! Nothing is erased that was not asked for: sessions have no permission to erase, except that of a `flash` with `erase_all`.
 
 mod failure;
+pub mod lock;
 mod nrf51;
 mod operations;
 
@@ -62,6 +63,12 @@ impl ProbeRsLink {
     /// Checks that the chip is known and that the probe is there and can be opened. The device does not notice.
     pub async fn check(&mut self) -> Result<(), LinkError> {
         self.act("open", Instrument::check).await
+    }
+
+    /// Reads the lock of a device of this family, without a session: what is not read is left as it is. The transcript is evidence, and
+    /// [`lock::decode`] gives its verdict. A device that refuses or is silent is in the transcript; an error is a fault of the bench.
+    pub async fn read_lock(&mut self, family: lock::Family) -> Result<lock::Transcript, LinkError> {
+        self.act("read the lock", move |instrument| instrument.read_lock(family)).await
     }
 
     /// Runs one operation on the worker thread.

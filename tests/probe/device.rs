@@ -156,3 +156,31 @@ impl DebugTarget for Device {
         }
     }
 }
+
+/// A device with power whose debug port is switched off: the sense pin sees the supply, and nobody answers.
+pub(crate) struct Silent {
+    pub(crate) sensed: bool,
+}
+
+impl DebugTarget for Silent {
+    fn debug_read(&mut self, address: u32, _: Size) -> Result<u32, BusFault> {
+        Err(BusFault { address })
+    }
+
+    fn debug_write(&mut self, address: u32, _: Size, _: u32) -> Result<(), BusFault> {
+        Err(BusFault { address })
+    }
+
+    fn run(&mut self, _: u64) {}
+
+    /// The first to ask is the sense pin; the debug port asks after it, and a port without power is one that does not answer.
+    fn powered(&mut self) -> bool {
+        !std::mem::replace(&mut self.sensed, true)
+    }
+
+    fn power_ups(&mut self) -> u64 {
+        1
+    }
+
+    fn set_nrst(&mut self, _: bool) {}
+}

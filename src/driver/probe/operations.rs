@@ -11,6 +11,7 @@ use probe_rs::{
 
 use super::{
     failure::{Cause, Failure},
+    lock,
     nrf51::{self, Configuration},
 };
 use crate::{
@@ -110,6 +111,11 @@ impl Instrument {
             ));
         }
         Ok(probe.attach_with_registry(self.chip.as_str(), permissions, registry())?)
+    }
+
+    /// Asks the debug port about its lock; see [`lock`].
+    pub(super) fn read_lock(&self, family: lock::Family) -> Result<lock::Transcript, Failure> {
+        lock::ask(self.open()?, family)
     }
 
     /// Writes, verifies, resets.
