@@ -114,11 +114,13 @@ const SUPPLY_UP: u32 = 1000;
 
 impl Supply {
     /// Whether the device is known to be powered.
+    #[must_use]
     pub fn is_up(self) -> bool {
         matches!(self, Self::Millivolts(level) if level >= SUPPLY_UP)
     }
 
     /// Whether the device is known to have no power.
+    #[must_use]
     pub fn is_down(self) -> bool {
         matches!(self, Self::Millivolts(level) if level < SUPPLY_UP)
     }
@@ -142,6 +144,7 @@ impl Transcript {
 
     /// Answer to the last read of a word of memory through a memory access port; with `csw`, of the last one that was made with this
     /// control word. The data register stands for the word only in the transfer right after its address was written.
+    #[must_use]
     pub fn memory(&self, port: Port, csw: Option<u32>, address: u32) -> Option<Answer> {
         let (mut control, mut target, mut found) = (None, None, None);
         for Exchange { transaction, answer } in self.exchanges.iter().filter(|exchange| exchange.transaction.port == port) {
@@ -162,6 +165,7 @@ impl Transcript {
     }
 
     /// Whether an access port has said that it is a memory access port, and nothing happened since that makes it doubtful.
+    #[must_use]
     pub fn is_mem_ap(&self, port: Port) -> bool {
         let identification = Transaction::read(port, port.at(mem_ap::IDR));
         self.exchanges
