@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod discover;
 mod exit;
 mod guard;
 mod run;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
     let exit = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Discover(arguments) => discover::discover(&arguments),
         Command::Runs(arguments) => runs::list(&arguments),
         Command::Show(arguments) => runs::show(&arguments),
         Command::Recover(arguments) => runs::recover(&arguments),

@@ -4,5 +4,7 @@
 //! up to the steps of a plan, and a fault of an instrument is told as a [`LinkError`](crate::channel::link::LinkError), never as the
 //! behaviour of the device.
 
+pub mod discover;
 pub mod probe;
 pub mod serial;
+pub mod sysfs;

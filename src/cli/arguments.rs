@@ -28,6 +28,8 @@ pub enum Command {
     Run(Run),
     /// Check rigs, device profiles and plans without touching anything.
     Check(Check),
+    /// List the instruments that are there, and why one cannot be opened.
+    Discover(Discover),
     /// List recorded runs, newest first.
     Runs(Runs),
     /// Show a recorded run: verdicts, reasons, evidence.
@@ -99,6 +101,20 @@ pub struct Check {
     #[arg(long, value_name = "FILE")]
     pub rig: Option<PathBuf>,
     /// How problems are printed.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
+    pub message_format: MessageFormat,
+}
+
+/// `hilbench discover`.
+#[derive(Debug, Args)]
+pub struct Discover {
+    /// Write a rig file to start from; an existing file is not touched.
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// Go on and tell what is plugged in and unplugged, until interrupted.
+    #[arg(long)]
+    pub watch: bool,
+    /// How instruments are printed.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
     pub message_format: MessageFormat,
 }

@@ -32,6 +32,7 @@ use crate::channel::{
 
 use failure::Failure;
 use operations::Instrument;
+pub use operations::Listed;
 
 /// Operations that may wait for the one at work. More than one only waits if steps gave up on their own.
 const QUEUE: usize = 8;
@@ -155,6 +156,12 @@ impl ProbeRs {
             },
         }
     }
+}
+
+/// Debug probes that are there, by their USB identity. None is opened.
+#[must_use]
+pub fn listed() -> Vec<Listed> {
+    operations::listed()
 }
 
 fn required<'a>(parameters: &'a Parameters, name: &str) -> Result<&'a str, LinkError> {

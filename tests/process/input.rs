@@ -90,3 +90,21 @@ fn a_run_directory_that_is_none_is_told() {
         assert!(!shown.stdout.contains("pass"), "{shown:?}");
     }
 }
+
+#[test]
+fn what_is_there_is_listed_and_a_rig_written_once() {
+    let bench = Bench::new();
+    let rig = bench.path("found.yaml").display().to_string();
+    let found = bench.hilbench(["discover", "--write", &rig]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    found.is_clean();
+    let text = std::fs::read_to_string(&rig).unwrap();
+    assert!(text.starts_with("schema: rig/1\n") && text.contains("channels:\n"), "{text}");
+    // It is a start: the check says what is missing, and understands the rest.
+    bench.hilbench(["check", &rig]).refused(&["DEVICE.yaml"]);
+    bench.hilbench(["discover", "--write", &rig]).refused(&["cannot write"]);
+    assert_eq!(std::fs::read_to_string(&rig).unwrap(), text);
+    for line in bench.hilbench(["discover", "--message-format", "json"]).stdout.lines() {
+        assert_eq!(serde_json::from_str::<serde_json::Value>(line).unwrap()["event"], "there");
+    }
+}

@@ -32,6 +32,38 @@ fn registry() -> &'static Registry {
     REGISTRY.get_or_init(Registry::from_builtin_families)
 }
 
+/// A debug probe that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// USB vendor id.
+    pub vendor: u16,
+    /// USB product id.
+    pub product: u16,
+    /// Serial number.
+    pub serial_number: Option<String>,
+    /// What it is.
+    pub name: String,
+}
+
+impl std::fmt::Display for Listed {
+    /// As rigs name it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04x}:{:04x}", self.vendor, self.product)?;
+        self.serial_number.as_ref().map_or(Ok(()), |number| write!(f, ":{number}"))
+    }
+}
+
+/// Debug probes that are there. None is opened.
+pub(super) fn listed() -> Vec<Listed> {
+    let listed = Lister::new().list_all().into_iter().map(|probe| Listed {
+        vendor: probe.vendor_id,
+        product: probe.product_id,
+        serial_number: probe.serial_number.clone(),
+        name: probe.identifier.clone(),
+    });
+    listed.collect()
+}
+
 /// The chip of that name.
 fn target(chip: &str) -> Result<Target, Failure> {
     registry().get_target_by_name(chip).map_err(|error| {

@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::driver::sysfs::{hexadecimal, text};
+
 /// A serial port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
@@ -80,17 +82,6 @@ fn usb_port(device: &Path) -> Option<UsbPort> {
         location: parent.file_name()?.to_string_lossy().into_owned(),
         product_name: text(parent, "product"),
     })
-}
-
-fn hexadecimal(text: &str) -> Option<u16> {
-    u16::from_str_radix(text, 16).ok()
-}
-
-/// One attribute: a short line, or nothing.
-fn text(directory: &Path, attribute: &str) -> Option<String> {
-    let text = fs::read(directory.join(attribute)).ok()?;
-    let text = String::from_utf8_lossy(&text).trim().to_owned();
-    (!text.is_empty()).then_some(text)
 }
 
 /// What a rig says about a port: everything given must fit.
