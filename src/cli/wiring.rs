@@ -16,7 +16,11 @@ use crate::{
             Parameters, Proof, SupplyLink,
         },
     },
-    driver::{probe::ProbeRs, serial::Serial},
+    driver::{
+        power::{command::CommandSupply, lcus::LcusRelay, usb_port::UsbPortSupply},
+        probe::ProbeRs,
+        serial::Serial,
+    },
     event::Witness,
     rig::{DriverCatalogue, model::Rig},
     run::registry::Registry,
@@ -111,6 +115,9 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
     Registry::new()
         .with(Arc::new(Serial))
         .with(Arc::new(ProbeRs))
+        .with(Arc::new(CommandSupply))
+        .with(Arc::new(LcusRelay))
+        .with(Arc::new(UsbPortSupply))
         .with(Arc::new(virtual_driver(ChannelKind::Supply)))
         .with(Arc::new(virtual_driver(ChannelKind::Console)))
         .with(Arc::new(virtual_driver(ChannelKind::Button)))

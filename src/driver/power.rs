@@ -1,0 +1,31 @@
+//! Supplies: what switches the device's power on hardware.
+//!
+//! A supply that reads back what it did returns that as its witness. One that cannot says so, and no verdict that rests on the cut can then be
+//! `pass`.
+
+pub mod command;
+pub mod lcus;
+pub mod usb_port;
+
+use crate::channel::link::{LinkError, Parameters, Proof};
+use crate::event::Witness;
+
+fn word(up: bool) -> &'static str {
+    if up { "up" } else { "down" }
+}
+
+/// The proof that a read-back gives.
+fn read_back(what: &str, wanted: bool, found: bool) -> Result<Proof, LinkError> {
+    if wanted == found {
+        return Ok(Proof::Seen(Witness { what: format!("{what} reads back {}", word(found)), evidence: None }));
+    }
+    Err(LinkError::new(
+        format!("switch {what} {}", word(wanted)),
+        format!("it reads back {}; the relay may be welded or without its own supply", word(found)),
+    ))
+}
+
+fn required<'a>(parameters: &'a Parameters, name: &str, driver: &str) -> Result<&'a str, LinkError> {
+    let value = parameters.values.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+    value.ok_or_else(|| LinkError::new(format!("open {driver}"), format!("the parameter `{name}` is missing")))
+}
