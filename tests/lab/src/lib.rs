@@ -1,9 +1,11 @@
 //! An emulated bench: the kernel's real drivers, real libraries and real device files, without hardware and without privileges.
 //!
 //! * [`vm`] prepares a virtual machine from the Debian packages of the host's own suite and runs a command in it.
+//! * [`usb`] has the emulated devices, for tests that run in it.
 //! * [`cli`] is the command line: `cargo lab build`, `cargo lab run`, `cargo lab test`.
 //!
 //! What is emulated and what is real: `tests/lab/README.md`.
 
 pub mod cli;
+pub mod usb;
 pub mod vm;
