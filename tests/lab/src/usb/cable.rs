@@ -67,7 +67,7 @@ impl Cable {
         Ok(())
     }
 
-    /// Pulls the plug. Returns when the port is free again; the kernel's drivers may still be tidying up.
+    /// Pulls the plug. Returns when the kernel's drivers have let go of the device; programs are told by udev a little later.
     pub fn unplug(&mut self) -> Result<(), UsbError> {
         let plugged = match std::mem::replace(&mut self.state, State::Lost) {
             State::In(plugged) => plugged,

@@ -88,9 +88,9 @@ impl Port {
         }
     }
 
-    /// Waits until the port can be used again.
+    /// Waits until the drivers have let go of the device and the port can be used again.
     pub(super) fn wait_free(&self) -> Result<(), UsbError> {
-        let free = || free_ports().is_ok_and(|free| free.contains(&self.number));
+        let free = || !sysfs::present(&self.location) && free_ports().is_ok_and(|free| free.contains(&self.number));
         if sysfs::until(RELEASE, free) { Ok(()) } else { Err(UsbError::Stuck(self.number)) }
     }
 }
