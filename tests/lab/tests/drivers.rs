@@ -10,6 +10,10 @@ mod bench;
 mod host;
 #[path = "drivers/libusb.rs"]
 mod libusb;
+#[path = "drivers/net.rs"]
+mod net;
+#[path = "drivers/probe.rs"]
+mod probe;
 #[path = "drivers/relay.rs"]
 mod relay;
 #[path = "drivers/serial.rs"]
