@@ -1,0 +1,191 @@
+//! A device under test and the instruments around it, wired: the relay really takes the power away.
+//!
+//! * The relay board is an FT232R whose line CBUS0 feeds the device when high. It hangs on a supply of its own.
+//! * The device has a console ([`Acm`]), a debug probe on the same board ([`CmsisDap`]) and a USB port of its own ([`Loopback`]). All three
+//!   appear when it has power and vanish when it has not.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use crate::usb::{
+    Cable, Description, Direction, Endpoint, Fault, Interface, Peer, Speed, UsbError,
+    acm::Acm,
+    dap::{CmsisDap, Swd},
+    ft232r::{Cbus, Ft232r},
+    sysfs,
+    vendor::Loopback,
+};
+
+/// The line of the relay board that feeds the device.
+pub const SUPPLY_LINE: u8 = 0;
+
+/// One of the device's cables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Its console.
+    Console,
+    /// The probe on its board.
+    Probe,
+    /// Its own USB port.
+    Port,
+}
+
+/// A cable, and whether somebody has pulled it.
+struct Plug {
+    cable: Cable,
+    pulled: bool,
+}
+
+/// The device's side of the bench.
+struct Device {
+    power: bool,
+    plugs: [Plug; 3],
+    trouble: Option<UsbError>,
+}
+
+impl Device {
+    /// Puts each plug into the state that power and hands have left it in.
+    fn settle(&mut self) {
+        for plug in &mut self.plugs {
+            let result = if self.power && !plug.pulled { plug.cable.plug() } else { plug.cable.unplug() };
+            if let Err(error) = result {
+                self.trouble = Some(error);
+            }
+        }
+    }
+
+    fn plug(&mut self, part: Part) -> &mut Plug {
+        &mut self.plugs[part as usize]
+    }
+}
+
+/// The wired bench. Everything is pulled out when it is dropped.
+pub struct Bench {
+    relay: Cable,
+    cbus: Cbus,
+    console: Peer,
+    device: Arc<Mutex<Device>>,
+}
+
+impl Bench {
+    /// A bench whose relay board is plugged in and whose device has no power. Serial numbers are `name` with `-relay`, `-console`, `-probe`
+    /// and `-port`.
+    pub fn new(name: &str, target: impl Swd + 'static) -> Result<Self, UsbError> {
+        let (relay, _uart, cbus) = Ft232r::new(&format!("{name}-relay"));
+        let (acm, console) = Acm::new(&format!("{name}-console"));
+        let probe = CmsisDap::with_target(&format!("{name}-probe"), target);
+        let port = Loopback::new(port(&format!("{name}-port")));
+        let plugs = [Cable::new(acm), Cable::new(probe), Cable::new(port)].map(|cable| Plug { cable, pulled: false });
+        let device = Arc::new(Mutex::new(Device { power: false, plugs, trouble: None }));
+
+        // The relay's thread answers the kernel, which may hold locks that plugging needs: so the plugs have a thread of their own. It ends
+        // when the relay, which has the sender, is gone.
+        let (switch, switched) = mpsc::channel();
+        let wired = Arc::clone(&device);
+        thread::spawn(move || {
+            while let Ok(power) = switched.recv() {
+                let mut device = lock(&wired);
+                device.power = power;
+                device.settle();
+            }
+        });
+        cbus.on_change(move |high| {
+            // The thread outlives the relay.
+            let _ = switch.send(high >> SUPPLY_LINE & 1 == 1);
+        });
+
+        let mut relay = Cable::new(relay);
+        relay.plug()?;
+        Ok(Self { relay, cbus, console, device })
+    }
+
+    /// The firmware's end of the console.
+    #[must_use]
+    pub fn console(&self) -> &Peer {
+        &self.console
+    }
+
+    /// The relay board.
+    pub fn relay(&mut self) -> &mut Cable {
+        &mut self.relay
+    }
+
+    /// Whether the relay feeds the device.
+    #[must_use]
+    pub fn relay_closed(&self) -> bool {
+        self.cbus.driven_high() >> SUPPLY_LINE & 1 == 1
+    }
+
+    /// Waits until the device has power, or none. `false` if that does not come in time.
+    #[must_use]
+    pub fn wait_power(&self, power: bool, time: Duration) -> bool {
+        sysfs::until(time, || lock(&self.device).power == power)
+    }
+
+    /// Pulls a plug of the device by hand.
+    pub fn pull(&self, part: Part) -> Result<(), UsbError> {
+        let mut device = lock(&self.device);
+        device.plug(part).pulled = true;
+        device.plug(part).cable.unplug()
+    }
+
+    /// Puts a plug of the device back; it shows when there is power.
+    pub fn put_back(&self, part: Part) -> Result<(), UsbError> {
+        let mut device = lock(&self.device);
+        let power = device.power;
+        let plug = device.plug(part);
+        plug.pulled = false;
+        if power { plug.cable.plug() } else { Ok(()) }
+    }
+
+    /// Pulls a plug and puts it back so that the kernel gives it another number.
+    pub fn renumber(&self, part: Part) -> Result<(), UsbError> {
+        lock(&self.device).plug(part).cable.replug_renumbered()
+    }
+
+    /// Makes a part misbehave until [`Bench::heal`] or until it loses power.
+    pub fn fault(&self, part: Part, fault: Fault) {
+        lock(&self.device).plug(part).cable.fault(fault);
+    }
+
+    /// Ends the faults of a part.
+    pub fn heal(&self, part: Part) {
+        lock(&self.device).plug(part).cable.heal();
+    }
+
+    /// Name of a part in `/sys/bus/usb/devices`, while it is plugged in and has power.
+    #[must_use]
+    pub fn location(&self, part: Part) -> Option<String> {
+        lock(&self.device).plug(part).cable.location().map(str::to_owned)
+    }
+
+    /// What went wrong when the relay switched, if anything did.
+    #[must_use]
+    pub fn trouble(&self) -> Option<UsbError> {
+        lock(&self.device).trouble.take()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        drop(self.relay.unplug());
+        // Not left to the other thread: the next test may look at once.
+        let mut device = lock(&self.device);
+        device.plugs.iter_mut().for_each(|plug| plug.pulled = true);
+        device.settle();
+    }
+}
+
+/// The device's own port: one vendor interface with a pair of bulk endpoints.
+fn port(serial: &str) -> Description {
+    let endpoints = vec![Endpoint::bulk(1, Direction::Out, 512), Endpoint::bulk(1, Direction::In, 512)];
+    let interface = Interface { class: [0xFF, 0, 0], endpoints, ..Interface::default() };
+    Description::new(Speed::High, 0x1209, 0x0003, "lab device").serial(serial).interface(interface)
+}
+
+fn lock(device: &Mutex<Device>) -> MutexGuard<'_, Device> {
+    device.lock().unwrap_or_else(PoisonError::into_inner)
+}
