@@ -24,7 +24,7 @@ usage: cargo lab build
        cargo lab test [FILTER]";
 
 /// Unless the command line says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_mins(5);
 /// All tests in one boot, also on a machine that is busy with other things.
 const TEST_TIMEOUT: &str = "900s";
 

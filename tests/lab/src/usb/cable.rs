@@ -12,7 +12,7 @@ use super::{
 };
 
 /// How long a driver may take to make a terminal; only against hangs.
-const TERMINAL: Duration = Duration::from_secs(60);
+const TERMINAL: Duration = Duration::from_mins(1);
 
 /// A device that can be plugged in, pulled out and made to misbehave. Pulls itself out when dropped.
 pub struct Cable {

@@ -45,6 +45,7 @@ struct State {
 
 impl Peer {
     /// Sends bytes to the host. Gives how many were taken: none without a host, and not more than fit.
+    #[must_use]
     pub fn send(&self, bytes: &[u8]) -> usize {
         let mut state = self.lock();
         let Some(waker) = state.waker.clone() else { return 0 };

@@ -15,7 +15,7 @@ use std::{
 use super::{Service, VmError, cache::Lab, guest::Order, tool};
 
 /// Longer than the host waits: only for guests that the host has lost.
-const BACKSTOP: Duration = Duration::from_secs(60);
+const BACKSTOP: Duration = Duration::from_mins(1);
 
 /// Each word has a reason: `no_timer_check` because the check of the timer fails on a busy host, `clocksource=hpet` because the counter of
 /// cycles is calibrated wrongly there and the guest's seconds would not be the host's, `mitigations=off` because this guest has no secrets

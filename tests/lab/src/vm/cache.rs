@@ -17,27 +17,32 @@ pub struct Lab {
 
 impl Lab {
     /// The guest's root, as a directory of the host.
+    #[must_use]
     pub fn root(&self) -> PathBuf {
         self.directory.join("root")
     }
 
     /// The kernel, as an ELF file.
+    #[must_use]
     pub fn kernel(&self) -> PathBuf {
         self.directory.join("vmlinux")
     }
 
     /// The first file system.
+    #[must_use]
     pub fn initrd(&self) -> PathBuf {
         self.directory.join("initrd")
     }
 
     /// Which packages it was made from: digest, name, version and architecture, one a line.
+    #[must_use]
     pub fn manifest(&self) -> PathBuf {
         self.directory.join("manifest.txt")
     }
 
     /// A program of the guest, to run on the host under the name `name`. It is started through the loader that came with it, so that
     /// neither the version of the host's C library nor what is installed there matters.
+    #[must_use]
     pub fn host_program(&self, path: &str, name: &str) -> Command {
         let root = self.root();
         let libraries = root.join("usr/lib/x86_64-linux-gnu");

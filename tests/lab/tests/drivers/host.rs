@@ -10,7 +10,7 @@ use lab::usb::sysfs;
 use tokio_serial::{SerialPortBuilderExt, SerialStream};
 
 /// Against hangs only.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Fails outside the guest, where these tests would touch somebody's real devices.
 pub(crate) fn in_guest() {
@@ -25,7 +25,9 @@ pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
 
 /// The link that udev makes for a terminal by its serial number, and the device file behind it.
 pub(crate) fn by_id(serial: &str) -> Option<(PathBuf, PathBuf)> {
-    let mut links = fs::read_dir("/dev/serial/by-id").ok()?.flatten().map(|entry| entry.path());
+    // udev makes a link under a hidden name and renames it.
+    let named = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with('.');
+    let mut links = fs::read_dir("/dev/serial/by-id").ok()?.flatten().filter(named).map(|entry| entry.path());
     let link =
         links.find(|link| link.file_name().is_some_and(|name| name.to_string_lossy().contains(&format!("_{serial}-if"))))?;
     let file = link.canonicalize().ok()?;

@@ -80,7 +80,7 @@ fn pulling_the_plug_of_an_open_console_ends_reads_and_writes() {
     let (_, file) = wait_by_id("PULL");
     block_on(async {
         let mut port = open(&file);
-        peer.send(b"before");
+        let _ = peer.send(b"before");
         let mut got = [0; 6];
         port.read_exact(&mut got).await.unwrap();
         cable.unplug().unwrap();
@@ -127,7 +127,7 @@ fn a_hung_console_is_silent_and_can_still_be_closed() {
     block_on(async {
         let mut port = open(&file);
         cable.fault(Fault::Hang);
-        peer.send(b"never seen");
+        let _ = peer.send(b"never seen");
         let silence = tokio::time::timeout(std::time::Duration::from_millis(300), port.read_u8()).await;
         assert!(silence.is_err());
         cable.heal();

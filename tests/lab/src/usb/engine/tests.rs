@@ -19,7 +19,7 @@ impl Host {
     fn new() -> Self {
         let (stream, devices) = UnixStream::pair().unwrap();
         // Only against hangs.
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let engine = Engine::start(Box::new(Loopback::new(Description::new(Speed::High, 1, 2, "x"))), devices).unwrap();
         Self { stream, engine, number: 0 }
     }
