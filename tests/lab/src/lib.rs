@@ -4,7 +4,7 @@
 //! * [`usb`] has the emulated devices, for tests that run in it.
 //! * [`ble`] has a Bluetooth controller and a peripheral.
 //! * [`net`] has a device's network with faults.
-//! * [`bench`] wires some of them to a device whose power can be switched.
+//! * [`mod@bench`] wires some of them to a device whose power can be switched.
 //! * [`cli`] is the command line: `cargo lab build`, `cargo lab run`, `cargo lab test`.
 //!
 //! What is emulated and what is real: `tests/lab/README.md`.
