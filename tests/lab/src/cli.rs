@@ -139,12 +139,16 @@ fn parse_run(words: &[&OsStr]) -> Result<Job, String> {
     Ok(Job { command, directory, shares: without_nested(shares)?, services, timeout })
 }
 
-/// Canonical paths, without those that are inside another, and without the root: that would hide the guest's own.
+/// Directories that the guest has itself: the host's would hide them.
+const GUESTS_OWN: &[&str] =
+    &["/", "/bin", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sbin", "/scratch", "/sys", "/tmp", "/usr", "/var"];
+
+/// Canonical paths, without those that are inside another, and without the guest's own.
 fn without_nested(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, String> {
     let mut kept: Vec<PathBuf> = Vec::new();
     for path in paths {
         let path = path.canonicalize().map_err(|error| format!("cannot share `{}`: {error}", path.display()))?;
-        if path.parent().is_some() && !kept.iter().any(|other| path.starts_with(other)) {
+        if !GUESTS_OWN.iter().any(|own| path == Path::new(own)) && !kept.iter().any(|other| path.starts_with(other)) {
             kept.retain(|other| !other.starts_with(&path));
             kept.push(path);
         }
@@ -187,6 +191,9 @@ mod tests {
     #[test]
     fn shares_inside_others_are_left_out() {
         let inside = repository().join("src");
-        assert_eq!(without_nested(vec![inside.clone(), repository(), inside]).unwrap(), [repository().canonicalize().unwrap()]);
+        assert_eq!(
+            without_nested(vec![inside.clone(), repository(), "/tmp".into(), inside]).unwrap(),
+            [repository().canonicalize().unwrap()]
+        );
     }
 }

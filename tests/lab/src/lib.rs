@@ -2,13 +2,15 @@
 //!
 //! * [`vm`] prepares a virtual machine from the Debian packages of the host's own suite and runs a command in it.
 //! * [`usb`] has the emulated devices, for tests that run in it.
+//! * [`ble`] has a Bluetooth controller and a peripheral.
 //! * [`net`] has a device's network with faults.
-//! * [`bench`] wires some of them to a device whose power can be switched.
+//! * [`mod@bench`] wires some of them to a device whose power can be switched.
 //! * [`cli`] is the command line: `cargo lab build`, `cargo lab run`, `cargo lab test`.
 //!
 //! What is emulated and what is real: `tests/lab/README.md`.
 
 pub mod bench;
+pub mod ble;
 pub mod cli;
 pub mod net;
 pub mod usb;

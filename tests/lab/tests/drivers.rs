@@ -6,6 +6,8 @@
 
 #[path = "drivers/bench.rs"]
 mod bench;
+#[path = "drivers/ble.rs"]
+mod ble;
 #[path = "drivers/host.rs"]
 mod host;
 #[path = "drivers/libusb.rs"]
