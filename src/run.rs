@@ -9,6 +9,8 @@
 //! The engine never names a driver: the caller hands it a [`registry::Registry`].
 
 pub mod bench;
+mod ble;
+mod cloud;
 pub mod cuts;
 pub mod describe;
 pub mod dispatch;
@@ -16,8 +18,10 @@ pub mod execute;
 pub mod guard;
 pub mod images;
 pub mod lease;
+mod network;
 pub mod outcome;
 pub mod record;
 pub mod registry;
 pub mod stop;
+mod usb;
 pub mod values;

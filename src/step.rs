@@ -4,11 +4,15 @@
 //! [`check`] finds what a table of keys cannot express: names that nothing defines, patterns that do not compile, channels of the
 //! wrong kind.
 
+pub mod ble;
 pub mod build;
 pub mod check;
+pub mod cloud;
 pub mod keys;
+pub mod network;
 pub mod pattern;
 pub mod template;
+pub mod usb;
 pub mod world;
 
 use std::time::Duration;
@@ -47,6 +51,15 @@ pub enum Within {
     Span(Duration),
     /// `declared.NAME`; the profile's value is a duration.
     Declared(String),
+}
+
+impl std::fmt::Display for Within {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Span(span) => write!(f, "{}", crate::units::Span::from(*span)),
+            Self::Declared(name) => write!(f, "the declared {name}"),
+        }
+    }
 }
 
 /// Why a step fails, as the plan words it.
@@ -203,6 +216,34 @@ pub enum StepKind {
         pause: Duration,
         /// The steps.
         steps: Vec<Step>,
+    },
+    /// Something on the device's USB port.
+    Usb {
+        /// USB channel.
+        channel: String,
+        /// What.
+        step: usb::UsbStep,
+    },
+    /// Something over Bluetooth Low Energy.
+    Ble {
+        /// Bluetooth channel.
+        channel: String,
+        /// What.
+        step: ble::BleStep,
+    },
+    /// Something on the device's network.
+    Network {
+        /// Network channel.
+        channel: String,
+        /// What.
+        step: network::NetworkStep,
+    },
+    /// Something at the device's cloud.
+    Cloud {
+        /// Cloud channel.
+        channel: String,
+        /// What.
+        step: cloud::CloudStep,
     },
     /// Cut the power at every flash operation of some steps.
     PowerCutSearch {

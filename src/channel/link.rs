@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::clock::BoxFuture;
+use super::{ble::BleLink, clock::BoxFuture, cloud::CloudLink, network::NetworkLink, usb::UsbLink};
 use crate::event::{CutOutcome, CutPoint, Witness};
 
 /// A fault of the bench: an instrument did not do its part.
@@ -38,6 +38,18 @@ pub enum Proof {
     /// Nothing shows it; this would have.
     None(String),
 }
+
+/// Something that happened without being asked for, for the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What happened, in words: `USB device 1209:0003 appeared at 1-1.2`.
+    pub what: String,
+    /// Bytes that show it, with the ending of their file: `pcap`, `json`. They become evidence.
+    pub evidence: Option<(&'static str, Vec<u8>)>,
+}
+
+/// Takes notices, from any thread, without blocking for long.
+pub type Notices = Arc<dyn Fn(Notice) + Send + Sync>;
 
 /// A byte stream to the device: both directions of a serial console.
 pub trait ByteLink: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -198,6 +210,14 @@ pub enum Opened {
     Button(Box<dyn ButtonLink>),
     /// Debug probe.
     Probe(Box<dyn ProbeLink>),
+    /// The device's USB port.
+    Usb(Box<dyn UsbLink>),
+    /// Bluetooth Low Energy.
+    Ble(Box<dyn BleLink>),
+    /// The device's network.
+    Network(Box<dyn NetworkLink>),
+    /// The services that the device talks to.
+    Cloud(Box<dyn CloudLink>),
 }
 
 /// What kind of channel a driver provides.
@@ -211,6 +231,14 @@ pub enum ChannelKind {
     Button,
     /// Debug probe.
     Probe,
+    /// The device's USB port.
+    Usb,
+    /// Bluetooth Low Energy.
+    Ble,
+    /// The device's network.
+    Network,
+    /// The services that the device talks to.
+    Cloud,
 }
 
 /// Code that opens one kind of instrument.

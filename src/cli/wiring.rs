@@ -111,22 +111,31 @@ pub(super) fn for_run(
 }
 
 fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
-    let virtual_driver = |kind| VirtualDriver { kind, bench: bench.cloned(), identity: identity.to_owned() };
+    let virtual_driver = |part| VirtualDriver { part, bench: bench.cloned(), identity: identity.to_owned() };
     Registry::new()
         .with(Arc::new(Serial))
         .with(Arc::new(ProbeRs))
         .with(Arc::new(CommandSupply))
         .with(Arc::new(LcusRelay))
         .with(Arc::new(UsbPortSupply))
-        .with(Arc::new(virtual_driver(ChannelKind::Supply)))
-        .with(Arc::new(virtual_driver(ChannelKind::Console)))
-        .with(Arc::new(virtual_driver(ChannelKind::Button)))
-        .with(Arc::new(virtual_driver(ChannelKind::Probe)))
+        .with(Arc::new(virtual_driver(Part::Supply)))
+        .with(Arc::new(virtual_driver(Part::Console)))
+        .with(Arc::new(virtual_driver(Part::Button)))
+        .with(Arc::new(virtual_driver(Part::Probe)))
+}
+
+/// A channel of the virtual bench.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Supply,
+    Console,
+    Button,
+    Probe,
 }
 
 /// One channel of the virtual bench as a driver.
 struct VirtualDriver {
-    kind: ChannelKind,
+    part: Part,
     bench: Option<Arc<VirtualBench>>,
     identity: String,
 }
@@ -140,24 +149,29 @@ impl VirtualDriver {
 
 impl Driver for VirtualDriver {
     fn name(&self) -> &'static str {
-        match self.kind {
-            ChannelKind::Supply => "virtual-power",
-            ChannelKind::Console => "virtual-serial",
-            ChannelKind::Button => "virtual-button",
-            ChannelKind::Probe => "virtual-probe",
+        match self.part {
+            Part::Supply => "virtual-power",
+            Part::Console => "virtual-serial",
+            Part::Button => "virtual-button",
+            Part::Probe => "virtual-probe",
         }
     }
 
     fn kind(&self) -> ChannelKind {
-        self.kind
+        match self.part {
+            Part::Supply => ChannelKind::Supply,
+            Part::Console => ChannelKind::Console,
+            Part::Button => ChannelKind::Button,
+            Part::Probe => ChannelKind::Probe,
+        }
     }
 
     fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        match self.kind {
-            ChannelKind::Supply => &[],
-            ChannelKind::Console => &[("baud", false, "bits per second, such as 115200")],
-            ChannelKind::Button => &[("pin", true, "GPIO the button pulls to ground, 0 to 31")],
-            ChannelKind::Probe => &[("chip", true, "the chip by its probe-rs name, such as nRF51822_xxAA")],
+        match self.part {
+            Part::Supply => &[],
+            Part::Console => &[("baud", false, "bits per second, such as 115200")],
+            Part::Button => &[("pin", true, "GPIO the button pulls to ground, 0 to 31")],
+            Part::Probe => &[("chip", true, "the chip by its probe-rs name, such as nRF51822_xxAA")],
         }
     }
 
@@ -166,31 +180,31 @@ impl Driver for VirtualDriver {
     }
 
     fn check(&self, parameters: &Parameters) -> Result<(), LinkError> {
-        match self.kind {
-            ChannelKind::Button => button_pin(parameters).map(drop),
-            ChannelKind::Console => Serial.check(&at_path(parameters, Path::new("virtual"))),
-            ChannelKind::Supply | ChannelKind::Probe => Ok(()),
+        match self.part {
+            Part::Button => button_pin(parameters).map(drop),
+            Part::Console => Serial.check(&at_path(parameters, Path::new("virtual"))),
+            Part::Supply | Part::Probe => Ok(()),
         }
     }
 
     fn writable(&self, parameters: &Parameters) -> Result<Option<Vec<std::ops::Range<u64>>>, LinkError> {
-        if self.kind == ChannelKind::Probe { ProbeRs.writable(parameters) } else { Ok(None) }
+        if self.part == Part::Probe { ProbeRs.writable(parameters) } else { Ok(None) }
     }
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
         Box::pin(async move {
-            match self.kind {
-                ChannelKind::Supply => match (&self.bench, parameters.values.get(LATCH)) {
+            match self.part {
+                Part::Supply => match (&self.bench, parameters.values.get(LATCH)) {
                     (Some(bench), _) => Ok(Opened::Supply(bench.supply())),
                     (None, Some(latch)) => Ok(Opened::Supply(Box::new(Relay(latch.into())))),
                     (None, None) => Err(LinkError::new("open virtual-power", "neither a device nor a relay is there")),
                 },
-                ChannelKind::Button => match &self.bench {
+                Part::Button => match &self.bench {
                     Some(bench) => Ok(Opened::Button(bench.button(button_pin(parameters)?)?)),
                     None => Ok(Opened::Button(Box::new(Nobody))),
                 },
-                ChannelKind::Console => Serial.open(&at_path(parameters, self.bench()?.console_path())).await,
-                ChannelKind::Probe => {
+                Part::Console => Serial.open(&at_path(parameters, self.bench()?.console_path())).await,
+                Part::Probe => {
                     let mut probe = parameters.clone();
                     probe.values.insert("probe".to_owned(), self.bench()?.probe_selector());
                     ProbeRs.open(&probe).await

@@ -96,6 +96,16 @@ pub enum Act {
     },
     /// Device reset through the debug probe.
     Reset,
+    /// A change of the device's network. It outlasts the controller, so the guard knows of it.
+    Network {
+        /// What is done, in words.
+        what: String,
+    },
+    /// An exchange that ends by itself: a USB transfer, a Bluetooth write, another behaviour of the bench's cloud.
+    Exchange {
+        /// What is done, in words.
+        what: String,
+    },
     /// Memory read through the debug probe.
     ReadMemory {
         /// First address.
@@ -306,6 +316,19 @@ pub enum Fact {
         limit: Option<Limit>,
         /// Whether it was within.
         within: bool,
+    },
+    /// Something was seen on a channel that is not a byte stream.
+    Observed {
+        /// On behalf of which step; none for what happened by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
+        /// Channel.
+        channel: ChannelName,
+        /// What, in words: `USB device 1209:0003 at 1-1.2`.
+        what: String,
+        /// Bytes that show it, if any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<EvidenceRef>,
     },
     /// A stimulus was proven.
     Witnessed {

@@ -112,6 +112,10 @@ fn kind(word: &str) -> Option<ChannelKind> {
         "supply" => ChannelKind::Supply,
         "button" => ChannelKind::Button,
         "probe" => ChannelKind::Probe,
+        "usb" => ChannelKind::Usb,
+        "ble" => ChannelKind::Ble,
+        "network" => ChannelKind::Network,
+        "cloud" => ChannelKind::Cloud,
         _ => return None,
     })
 }

@@ -26,7 +26,7 @@ pub static RIG: Keys = Keys::new(
         Key::needed(
             "safe-state",
             Shape::List(&Shape::One(safe_action), 0),
-            "What is done on every exit, in this order. Every supply and button must be in it.",
+            "What is done on every exit, in this order. Every supply, button and network must be in it.",
         ),
         Key::optional(
             "safe-state-timeout",
@@ -78,6 +78,7 @@ static SAFE_ACTION: OneOf = OneOf {
     choices: &[
         Key::needed("power", Shape::Map(&SAFE_POWER), SAFE_POWER.what),
         Key::needed("release", Shape::Map(&SAFE_RELEASE), SAFE_RELEASE.what),
+        Key::needed("restore", Shape::Map(&SAFE_RESTORE), SAFE_RESTORE.what),
     ],
 };
 static SAFE_POWER: Keys = Keys::new(
@@ -94,6 +95,8 @@ static SAFE_POWER: Keys = Keys::new(
 );
 static SAFE_RELEASE: Keys =
     Keys::new("safe release", "Releases a button.", &[Key::needed("channel", Shape::Name, "Button channel.")]);
+static SAFE_RESTORE: Keys =
+    Keys::new("safe restore", "Ends every disturbance of a network.", &[Key::needed("channel", Shape::Name, "Network channel.")]);
 
 /// A device profile.
 pub static DEVICE: Keys = Keys::new(
@@ -122,6 +125,10 @@ const KINDS: &[Word] = &[
     Word { word: "supply", what: "The power supply." },
     Word { word: "button", what: "A button or strap." },
     Word { word: "probe", what: "The debug port." },
+    Word { word: "usb", what: "A USB port of the device." },
+    Word { word: "ble", what: "Bluetooth Low Energy." },
+    Word { word: "network", what: "The device's network." },
+    Word { word: "cloud", what: "The services that the device talks to." },
 ];
 
 static IMAGE: Keys = Keys::new(

@@ -193,7 +193,11 @@ fn safe_state(values: &[Value], channels: &[(&Named, Option<ChannelKind>)], repo
     let mut seen = Vec::new();
     for entry in values.iter().filter_map(Value::one) {
         let map = entry.value.map();
-        let wanted = if entry.name == "power" { ChannelKind::Supply } else { ChannelKind::Button };
+        let wanted = match entry.name.as_str() {
+            "power" => ChannelKind::Supply,
+            "restore" => ChannelKind::Network,
+            _ => ChannelKind::Button,
+        };
         let Some(value) = map.get("channel") else { continue };
         seen.push(value.text());
         match channels.iter().find(|(named, _)| named.name == value.text()) {
@@ -216,6 +220,7 @@ fn safe_state(values: &[Value], channels: &[(&Named, Option<ChannelKind>)], repo
         let channel = value.text().to_owned();
         actions.push(match wanted {
             ChannelKind::Supply => SafeAction::Power { channel, up: map.text("state") == "up" },
+            ChannelKind::Network => SafeAction::Restore { channel },
             _ => SafeAction::Release { channel },
         });
     }
@@ -223,6 +228,7 @@ fn safe_state(values: &[Value], channels: &[(&Named, Option<ChannelKind>)], repo
         let action = match found {
             Some(ChannelKind::Supply) => format!("- power: {{ channel: {}, state: down }}", named.name),
             Some(ChannelKind::Button) => format!("- release: {{ channel: {} }}", named.name),
+            Some(ChannelKind::Network) => format!("- restore: {{ channel: {} }}", named.name),
             _ => continue,
         };
         if !seen.contains(&named.name.as_str()) {

@@ -50,6 +50,11 @@ pub enum SafeAction {
         /// Channel.
         channel: String,
     },
+    /// End every disturbance of a network.
+    Restore {
+        /// Channel.
+        channel: String,
+    },
 }
 
 /// The emulated device of a virtual rig.

@@ -1,6 +1,13 @@
 //! The opened channels of a rig, and the way to the safe state.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::Mutex;
 
@@ -11,9 +18,13 @@ use super::{
 };
 use crate::{
     channel::{
+        ble::BleLink,
         clock::Clock,
+        cloud::CloudLink,
         console::Console,
-        link::{ButtonLink, LinkError, Opened, ProbeLink, Proof, SupplyLink},
+        link::{ButtonLink, LinkError, Notice, Notices, Opened, ProbeLink, Proof, SupplyLink},
+        network::NetworkLink,
+        usb::UsbLink,
     },
     event::{Act, ChannelName, Fact, StepId, Witness},
     rig::model::{Rig, SafeAction},
@@ -29,6 +40,14 @@ pub struct Bench {
     pub buttons: BTreeMap<String, Mutex<Box<dyn ButtonLink>>>,
     /// Debug probes.
     pub probes: BTreeMap<String, Mutex<Box<dyn ProbeLink>>>,
+    /// USB ports of the device.
+    pub usbs: BTreeMap<String, Mutex<Box<dyn UsbLink>>>,
+    /// Bluetooth links.
+    pub bles: BTreeMap<String, Mutex<Box<dyn BleLink>>>,
+    /// Networks.
+    pub networks: BTreeMap<String, Mutex<Box<dyn NetworkLink>>>,
+    /// Clouds.
+    pub clouds: BTreeMap<String, Mutex<Box<dyn CloudLink>>>,
     /// Time base.
     pub clock: Arc<dyn Clock>,
     recorder: Recorder,
@@ -52,6 +71,10 @@ impl Bench {
             supplies: BTreeMap::new(),
             buttons: BTreeMap::new(),
             probes: BTreeMap::new(),
+            usbs: BTreeMap::new(),
+            bles: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            clouds: BTreeMap::new(),
             clock: Arc::clone(&clock),
             recorder: recorder.clone(),
             guard: Mutex::new(guard),
@@ -79,6 +102,22 @@ impl Bench {
                 Opened::Supply(link) => drop(bench.supplies.insert(name.clone(), Mutex::new(link))),
                 Opened::Button(link) => drop(bench.buttons.insert(name.clone(), Mutex::new(link))),
                 Opened::Probe(link) => drop(bench.probes.insert(name.clone(), Mutex::new(link))),
+                Opened::Usb(mut link) => {
+                    link.watch(notices(name, recorder));
+                    bench.usbs.insert(name.clone(), Mutex::new(link));
+                }
+                Opened::Ble(mut link) => {
+                    link.watch(notices(name, recorder));
+                    bench.bles.insert(name.clone(), Mutex::new(link));
+                }
+                Opened::Network(mut link) => {
+                    link.watch(notices(name, recorder));
+                    bench.networks.insert(name.clone(), Mutex::new(link));
+                }
+                Opened::Cloud(mut link) => {
+                    link.watch(notices(name, recorder));
+                    bench.clouds.insert(name.clone(), Mutex::new(link));
+                }
             }
             recorder
                 .fact(Fact::ChannelOpened { channel: ChannelName::new(name), identity: format!("{} {identity}", spec.driver) });
@@ -86,12 +125,12 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Announces an act: to the guard first where it changes power or a button, then to the journal. Only then may it be done.
+    /// Announces an act: to the guard first where it changes power, a button or the network, then to the journal. Only then may it be done.
     ///
     /// # Errors
     /// The guard is gone; the act must not be done.
     pub async fn announce(&self, channel: &str, act: Act, step: Option<&StepId>) -> Result<(), LinkError> {
-        if matches!(act, Act::Power(_) | Act::Press(_))
+        if matches!(act, Act::Power(_) | Act::Press(_) | Act::Network { .. })
             && let Some(guard) = self.guard.lock().await.as_mut()
         {
             guard.tell(&Message::Acting { channel: channel.to_owned(), at: self.clock.now() }).await?;
@@ -139,6 +178,10 @@ impl Bench {
                     let button = self.buttons.get(channel).ok_or_else(|| missing(channel))?;
                     button.lock().await.set(false).await
                 }
+                SafeAction::Restore { channel } => {
+                    let network = self.networks.get(channel).ok_or_else(|| missing(channel))?;
+                    network.lock().await.restore().await
+                }
             }
         };
         within(timeout, act).await
@@ -149,15 +192,33 @@ impl Bench {
         for (_, console) in std::mem::take(&mut self.consoles) {
             console.close().await;
         }
+        for (_, ble) in std::mem::take(&mut self.bles) {
+            ble.into_inner().close().await;
+        }
         self.supplies.clear();
         self.buttons.clear();
         self.probes.clear();
+        self.usbs.clear();
+        self.networks.clear();
+        self.clouds.clear();
     }
 
     /// Takes the guard out, to dismiss it or to leave it watching.
     pub async fn take_guard(&self) -> Option<Guard> {
         self.guard.lock().await.take()
     }
+}
+
+/// Writes what happens by itself on a channel into the journal.
+fn notices(channel: &str, recorder: &Recorder) -> Notices {
+    let (channel, recorder, count) = (ChannelName::new(channel), recorder.clone(), AtomicU32::new(0));
+    Arc::new(move |Notice { what, evidence }| {
+        let evidence = evidence.and_then(|(ending, bytes)| {
+            let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+            recorder.evidence(&format!("{channel}-notice-{number}.{ending}"), &bytes)
+        });
+        recorder.fact(Fact::Observed { step: None, channel: channel.clone(), what, evidence });
+    })
 }
 
 fn missing(channel: &str) -> LinkError {
@@ -180,6 +241,7 @@ impl SafeReport {
         let (channel, act) = match action {
             SafeAction::Power { channel, up } => (channel, Act::Power(*up)),
             SafeAction::Release { channel } => (channel, Act::Press(false)),
+            SafeAction::Restore { channel } => (channel, Act::Network { what: "undisturbed".to_owned() }),
         };
         Fact::SafeStateAction { channel: ChannelName::new(channel), act, problem: self.problem, witness: self.witness }
     }
@@ -191,6 +253,7 @@ pub async fn drive(action: &SafeAction, opened: Option<Opened>, timeout: Duratio
         match (action, opened) {
             (SafeAction::Power { up, .. }, Some(Opened::Supply(mut supply))) => switch_supply(supply.as_mut(), *up).await,
             (SafeAction::Release { .. }, Some(Opened::Button(mut button))) => button.set(false).await,
+            (SafeAction::Restore { .. }, Some(Opened::Network(mut network))) => network.restore().await,
             _ => Err(LinkError::new("drive the safe state", "the channel is not of the kind that the action needs")),
         }
     };

@@ -1,7 +1,7 @@
 //! Steps in a few words, for the journal and the progress display.
 
 use crate::{
-    step::{Comparison, Outcome, SendData, Step, StepKind, Within},
+    step::{Comparison, Outcome, SendData, Step, StepKind},
     units::Span,
 };
 
@@ -17,9 +17,9 @@ pub fn step(step: &Step) -> String {
             SendData::Bytes(bytes) => format!("send {} bytes to {channel}", bytes.len()),
         },
         StepKind::Expect { channel, pattern, within, .. } => {
-            format!("expect `{}` on {channel} within {}", pattern.0, span(within))
+            format!("expect `{}` on {channel} within {}", pattern.0, within)
         }
-        StepKind::Refrain { channel, pattern, during, .. } => format!("no `{}` on {channel} for {}", pattern.0, span(during)),
+        StepKind::Refrain { channel, pattern, during, .. } => format!("no `{}` on {channel} for {}", pattern.0, during),
         StepKind::SendImage { channel, image, .. } => format!("send image {} to {channel}", image.0),
         StepKind::Flash { channel, images, erase_all } => {
             format!("{}flash {} through {channel}", if *erase_all { "erase everything and " } else { "" }, images.join(", "))
@@ -39,15 +39,12 @@ pub fn step(step: &Step) -> String {
             Comparison::Differs(other) => format!("check that `{}` is not `{}`", value.0, other.0),
             Comparison::Matches(pattern) => format!("check that `{}` matches `{}`", value.0, pattern.0),
         },
-        StepKind::Measure { name, at_most, .. } => format!("measure {name}, at most {}", span(at_most)),
+        StepKind::Measure { name, at_most, .. } => format!("measure {name}, at most {}", at_most),
         StepKind::Retry { attempts, .. } => format!("up to {attempts} attempts"),
+        StepKind::Usb { channel, step } => step.describe(channel),
+        StepKind::Ble { channel, step } => step.describe(channel),
+        StepKind::Network { channel, step } => step.describe(channel),
+        StepKind::Cloud { channel, step } => step.describe(channel),
         StepKind::PowerCutSearch { channel, .. } => format!("cut {channel} at every flash operation"),
-    }
-}
-
-fn span(within: &Within) -> String {
-    match within {
-        Within::Span(span) => Span::from(*span).to_string(),
-        Within::Declared(name) => format!("the declared {name}"),
     }
 }

@@ -240,6 +240,7 @@ fn watch(rig: &Rig, journal: &Journal, leases: &Path, held: &[Lease]) -> Watch {
             SafeAction::Power { channel, up: true } => (channel, WatchedState::Up),
             SafeAction::Power { channel, up: false } => (channel, WatchedState::Down),
             SafeAction::Release { channel } => (channel, WatchedState::Released),
+            SafeAction::Restore { channel } => (channel, WatchedState::Restored),
         };
         let spec = rig.channels.get(channel)?;
         Some(WatchAction {

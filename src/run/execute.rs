@@ -49,12 +49,12 @@ pub struct Shared {
 
 /// One case (or the steps of `finally`) in execution.
 pub struct Executor {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Case id, `finally` and the like: first part of every step id.
     scope: String,
     /// By when everything must have ended.
-    deadline: Nanos,
-    values: Values,
+    pub(super) deadline: Nanos,
+    pub(super) values: Values,
     /// Per console: where the next expectation looks from.
     marks: BTreeMap<String, u64>,
     ledger: Ledger,
@@ -64,12 +64,12 @@ pub struct Executor {
 
 /// How one step ended well.
 #[derive(Debug, Default)]
-struct Passed {
-    evidence: Vec<EvidenceRef>,
-    judged: bool,
+pub(super) struct Passed {
+    pub(super) evidence: Vec<EvidenceRef>,
+    pub(super) judged: bool,
 }
 
-type StepResult = Result<Passed, Ended>;
+pub(super) type StepResult = Result<Passed, Ended>;
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 impl From<LinkError> for Ended {
@@ -189,6 +189,10 @@ impl Executor {
                     self.measure(name, steps, at_most, fail_as, id, number, deeper).await
                 }
                 StepKind::Retry { attempts, pause, steps } => self.retry(*attempts, *pause, steps, id, number, deeper).await,
+                StepKind::Usb { channel, step } => self.usb(channel, step, id).await,
+                StepKind::Ble { channel, step } => self.ble(channel, step, id).await,
+                StepKind::Network { channel, step } => self.network(channel, step, id).await,
+                StepKind::Cloud { channel, step } => self.cloud(channel, step, id).await,
                 StepKind::PowerCutSearch { .. } => {
                     let shared = Arc::clone(&self.shared);
                     let found = cuts::search(self, &shared, kind, id, number).await;
@@ -628,7 +632,7 @@ impl Executor {
     }
 
     /// Bounds an act of the bench by the case's deadline and the stop signal.
-    async fn bounded<T>(&self, act: impl Future<Output = T> + Send) -> Result<T, Ended> {
+    pub(super) async fn bounded<T>(&self, act: impl Future<Output = T> + Send) -> Result<T, Ended> {
         tokio::select! {
             biased;
             () = self.stopped() => Err(Ended::cancelled()),
@@ -648,13 +652,13 @@ impl Executor {
     // --- small things ---
 
     /// Sets the mark of every console to now. Called before each stimulus.
-    fn mark_all(&mut self) {
+    pub(super) fn mark_all(&mut self) {
         for (name, console) in &self.shared.bench.consoles {
             self.marks.insert(name.clone(), console.mark());
         }
     }
 
-    fn stimulus(&mut self, proof: Proof, id: &StepId) -> Passed {
+    pub(super) fn stimulus(&mut self, proof: Proof, id: &StepId) -> Passed {
         match proof {
             Proof::Seen(witness) => self.shared.recorder.fact(Fact::Witnessed { step: id.clone(), witness }),
             Proof::None(missing) => {
@@ -689,7 +693,7 @@ impl Executor {
         self.shared.bench.probes.get(channel).ok_or_else(|| Ended::fault(format!("the rig has no probe channel {channel}")))
     }
 
-    fn text(&self, template: &Template) -> Result<String, Unresolved> {
+    pub(super) fn text(&self, template: &Template) -> Result<String, Unresolved> {
         self.values.text(template, &self.shared.device, &self.shared.images)
     }
 
@@ -726,7 +730,7 @@ fn unseen(silent: bool, silence: Silence, fail_as: Option<&FailAs>, text: &str) 
 }
 
 /// A failure of the device, in the plan's words where it has some.
-fn failed(fail_as: Option<&FailAs>, otherwise: &str, seen: &str) -> Ended {
+pub(super) fn failed(fail_as: Option<&FailAs>, otherwise: &str, seen: &str) -> Ended {
     let (code, text) = match fail_as {
         Some(FailAs { code, text }) if text.is_empty() => (code.as_str(), seen.to_owned()),
         Some(FailAs { code, text }) => (code.as_str(), format!("{} ({seen})", text.trim_end_matches('.'))),
@@ -735,7 +739,7 @@ fn failed(fail_as: Option<&FailAs>, otherwise: &str, seen: &str) -> Ended {
     Ended::Judged { verdict: Verdict::Fail, reason: Reason { code: code.to_owned(), text }, evidence: Vec::new() }
 }
 
-fn out_of_time() -> Ended {
+pub(super) fn out_of_time() -> Ended {
     Ended::judged(Verdict::Inconclusive, code::DEADLINE, "the time allowed for this case is over")
 }
 

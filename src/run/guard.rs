@@ -93,6 +93,8 @@ pub enum WatchedState {
     Down,
     /// Button released.
     Released,
+    /// Network undisturbed.
+    Restored,
 }
 
 /// The controller's side.
@@ -258,6 +260,7 @@ async fn reach_safe_state(
             WatchedState::Up => SafeAction::Power { channel: action.channel.clone(), up: true },
             WatchedState::Down => SafeAction::Power { channel: action.channel.clone(), up: false },
             WatchedState::Released => SafeAction::Release { channel: action.channel.clone() },
+            WatchedState::Restored => SafeAction::Restore { channel: action.channel.clone() },
         };
         let timeout = Duration::from_millis(task.timeout_ms);
         let report = match open(action, registry, timeout).await {

@@ -1,6 +1,6 @@
 //! From a checked document to steps.
 
-use super::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within};
+use super::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, ble, cloud, network, usb};
 use crate::document::{Data, Map, Value};
 
 /// The steps of a list. Only meaningful if the document's report has no errors.
@@ -31,11 +31,15 @@ pub fn within(map: &Map, key: &str) -> Within {
     }
 }
 
-fn fail_as(map: &Map) -> FailAs {
+/// The reason that a step must have.
+#[must_use]
+pub fn fail_as(map: &Map) -> FailAs {
     FailAs { code: map.string("reason"), text: map.string("meaning") }
 }
 
-fn optional_fail_as(map: &Map) -> Option<FailAs> {
+/// The reason that a step may have.
+#[must_use]
+pub fn optional_fail_as(map: &Map) -> Option<FailAs> {
     map.has("reason").then(|| fail_as(map))
 }
 
@@ -131,9 +135,19 @@ fn step(value: &Value) -> Option<Step> {
             second: number(map, "second", 0),
         },
         // The table of steps and this match are compared by a test.
-        _ => return None,
+        name => family(name, channel, map)?,
     };
     Some(Step { kind, line: u32::try_from(entry.place.line()).unwrap_or(u32::MAX) })
+}
+
+/// Steps that have a file of their own.
+fn family(name: &str, channel: String, map: &Map) -> Option<StepKind> {
+    let kind = |step| StepKind::Usb { channel: channel.clone(), step };
+    usb::step(name, map)
+        .map(kind)
+        .or_else(|| ble::step(name, map).map(|step| StepKind::Ble { channel: channel.clone(), step }))
+        .or_else(|| network::step(name, map).map(|step| StepKind::Network { channel: channel.clone(), step }))
+        .or_else(|| cloud::step(name, map).map(|step| StepKind::Cloud { channel: channel.clone(), step }))
 }
 
 #[cfg(test)]

@@ -25,6 +25,10 @@ pub const fn kind_noun(kind: ChannelKind) -> &'static str {
         ChannelKind::Supply => "a supply",
         ChannelKind::Button => "a button",
         ChannelKind::Probe => "a debug probe",
+        ChannelKind::Usb => "a USB port",
+        ChannelKind::Ble => "a Bluetooth link",
+        ChannelKind::Network => "a network",
+        ChannelKind::Cloud => "a cloud",
     }
 }
 
@@ -61,8 +65,27 @@ pub struct Walk<'a> {
     pub searching: bool,
 }
 
-/// Steps that a search cannot replay: they act on the device past its console.
-const NOT_IN_SEARCH: &[&str] = &["power", "power-cycle", "flash", "reset", "read-memory", "power-cut-search", "press"];
+/// The kind of channel that a step acts on.
+fn kind_of(step: &str) -> Option<ChannelKind> {
+    Some(match step {
+        "power" | "power-cycle" | "power-cut-search" => ChannelKind::Supply,
+        "press" => ChannelKind::Button,
+        "send" | "expect" | "refrain" | "send-image" => ChannelKind::Console,
+        "flash" | "reset" | "read-memory" => ChannelKind::Probe,
+        "network" => ChannelKind::Network,
+        "cloud" => ChannelKind::Cloud,
+        name if name.starts_with("usb-") => ChannelKind::Usb,
+        name if name.starts_with("ble-") => ChannelKind::Ble,
+        name if name.starts_with("network-") => ChannelKind::Network,
+        name if name.starts_with("cloud-") => ChannelKind::Cloud,
+        _ => return None,
+    })
+}
+
+/// Whether a search can replay the step: it repeats what is sent and expected on consoles, and nothing that acts on the device past them.
+fn replayable(step: &str) -> bool {
+    matches!(kind_of(step), None | Some(ChannelKind::Console))
+}
 
 impl Walk<'_> {
     fn push(&mut self, diagnostic: Diagnostic) {
@@ -78,7 +101,7 @@ impl Walk<'_> {
 
     fn step(&mut self, entry: &Named) {
         let map = entry.value.map();
-        if self.searching && NOT_IN_SEARCH.contains(&entry.name.as_str()) {
+        if self.searching && !replayable(&entry.name) {
             let message = format!("`{}` cannot be used inside a power-cut search", entry.name);
             self.push(
                 Diagnostic::new(Code::StepNotAllowed, entry.place.clone(), message)
@@ -92,13 +115,7 @@ impl Walk<'_> {
                     .help("give the reason code that it explains"),
             );
         }
-        let kind = match entry.name.as_str() {
-            "power" | "power-cycle" | "power-cut-search" => Some(ChannelKind::Supply),
-            "press" => Some(ChannelKind::Button),
-            "send" | "expect" | "refrain" | "send-image" => Some(ChannelKind::Console),
-            "flash" | "reset" | "read-memory" => Some(ChannelKind::Probe),
-            _ => None,
-        };
+        let kind = kind_of(&entry.name);
         if let (Some(kind), Some(channel)) = (kind, map.get("channel")) {
             self.channel(channel, kind);
         }
@@ -428,7 +445,7 @@ impl Walk<'_> {
             );
         }
         if self.searching {
-            for kind in facts.kinds.iter().filter(|kind| NOT_IN_SEARCH.contains(&kind.as_str())) {
+            for kind in facts.kinds.iter().filter(|kind| !replayable(kind)) {
                 let message = format!("procedure `{name}` uses `{kind}`, which cannot be used inside a power-cut search");
                 self.push(
                     Diagnostic::new(Code::StepNotAllowed, called.place.clone(), message)

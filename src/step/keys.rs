@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{ble, cloud, network, usb};
 use crate::document::{Group, Key, Keys, OneOf, Shape, Word};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,13 +27,16 @@ const CONSOLE: Key = Key::needed("channel", Shape::Name, "Console channel.");
 const SUPPLY: Key = Key::needed("channel", Shape::Name, "Supply channel.");
 const BUTTON: Key = Key::needed("channel", Shape::Name, "Button channel.");
 const PROBE: Key = Key::needed("channel", Shape::Name, "Debug probe channel.");
-const REASON: Key = Key::optional(
+/// The reason code that a step may have.
+pub const REASON: Key = Key::optional(
     "reason",
     Shape::ReasonCode,
     "Reason code of a failure of this step, `SIG-PAYLOAD`. Without it the bench's general code is used.",
 );
-const REASON_NEEDED: Key = Key::needed("reason", Shape::ReasonCode, "Reason code of a failure of this step, `SIG-PAYLOAD`.");
-const MEANING: Key = Key::optional("meaning", Shape::Line, "What such a failure means, in one sentence for people.");
+/// The reason code that a step must have.
+pub const REASON_NEEDED: Key = Key::needed("reason", Shape::ReasonCode, "Reason code of a failure of this step, `SIG-PAYLOAD`.");
+/// What a failure means, for people.
+pub const MEANING: Key = Key::optional("meaning", Shape::Line, "What such a failure means, in one sentence for people.");
 const SILENT: Key = Key::optional("silence", Shape::Word(SILENCE), "What no answer in time means. Default: inconclusive.");
 const WITHIN: Key = Key::needed("within", Shape::Within, "By when, counted from the step before.");
 const REFUSED: Key = Key::optional("refused", Shape::Pattern, "If this appears first, the procedure's outcome is `refused`.");
@@ -61,6 +65,10 @@ pub static STEP: OneOf = OneOf {
         Key::needed("flash", Shape::Map(&FLASH), FLASH.what),
         Key::needed("reset", Shape::Map(&RESET), RESET.what),
         Key::needed("read-memory", Shape::Map(&READ_MEMORY), READ_MEMORY.what),
+        Key::needed("usb-presence", Shape::Map(&usb::PRESENCE), usb::PRESENCE.what),
+        Key::needed("ble-presence", Shape::Map(&ble::PRESENCE), ble::PRESENCE.what),
+        Key::needed("network", Shape::Map(&network::NETWORK), network::NETWORK.what),
+        Key::needed("cloud", Shape::Map(&cloud::CLOUD), cloud::CLOUD.what),
         Key::needed("wait", Shape::Map(&WAIT), WAIT.what),
         Key::needed("do", Shape::Map(&DO), DO.what),
         Key::needed("check", Shape::Map(&CHECK), CHECK.what),
