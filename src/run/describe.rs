@@ -39,7 +39,7 @@ pub fn step(step: &Step) -> String {
             Comparison::Differs(other) => format!("check that `{}` is not `{}`", value.0, other.0),
             Comparison::Matches(pattern) => format!("check that `{}` matches `{}`", value.0, pattern.0),
         },
-        StepKind::Measure { name, at_most, .. } => format!("measure {name}, at most {}", at_most),
+        StepKind::Measure { name, at_most, .. } => format!("measure {name}, at most {at_most}"),
         StepKind::Retry { attempts, .. } => format!("up to {attempts} attempts"),
         StepKind::Usb { channel, step } => step.describe(channel),
         StepKind::Ble { channel, step } => step.describe(channel),
