@@ -327,7 +327,7 @@ impl Default for Bench {
 }
 
 fn rig() -> Rig {
-    let channel = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default() };
+    let channel = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default(), sees_flash: false };
     Rig {
         name: "fakes".to_owned(),
         file: PathBuf::new(),

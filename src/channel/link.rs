@@ -257,6 +257,10 @@ pub trait Driver: Send + Sync {
         let _ = parameters;
         Ok(())
     }
+    /// Whether its supply counts flash operations and can cut at each of them; see [`SupplyLink::cut_lab`].
+    fn sees_flash(&self) -> bool {
+        false
+    }
     /// Stable identity of the physical instrument that `parameters` name, for the lease and for messages. Touches nothing.
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError>;
     /// Address ranges that it can write on the device; `None` if it writes no memory. Touches nothing.

@@ -110,7 +110,7 @@ pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Repor
     for named in map.named("channels") {
         let kind = channel(named, drivers, world, &mut report);
         kinds.push((named, kind));
-        channels.insert(named.name.clone(), spec(named, &base));
+        channels.insert(named.name.clone(), spec(named, drivers, &base));
     }
     let safe_state = safe_state(map.list("safe-state"), &kinds, &mut report);
     let report = finish(report)?;
@@ -134,10 +134,12 @@ pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Repor
     Ok(RigFile { rig, world, sources, report })
 }
 
-fn spec(named: &Named, base: &Path) -> ChannelSpec {
+fn spec(named: &Named, drivers: &DriverCatalogue, base: &Path) -> ChannelSpec {
     let map = named.value.map();
     let values = map.others.iter().map(|other| (other.name.clone(), other.value.text().to_owned())).collect();
-    ChannelSpec { driver: map.string("driver"), parameters: Parameters { values, base: PathBuf::from(base) } }
+    let driver = map.string("driver");
+    let sees_flash = drivers.drivers.get(&driver).is_some_and(|facts| facts.sees_flash);
+    ChannelSpec { driver, parameters: Parameters { values, base: PathBuf::from(base) }, sees_flash }
 }
 
 /// A channel against its driver and the profile; returns its kind.
