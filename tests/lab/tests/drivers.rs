@@ -16,6 +16,8 @@ mod libusb;
 mod net;
 #[path = "drivers/probe.rs"]
 mod probe;
+#[path = "drivers/probe_driver.rs"]
+mod probe_driver;
 #[path = "drivers/relay.rs"]
 mod relay;
 #[path = "drivers/serial.rs"]
