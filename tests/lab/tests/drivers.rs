@@ -12,6 +12,8 @@ mod ble;
 mod host;
 #[path = "drivers/libusb.rs"]
 mod libusb;
+#[path = "drivers/lock.rs"]
+mod lock;
 #[path = "drivers/net.rs"]
 mod net;
 #[path = "drivers/probe.rs"]
