@@ -17,6 +17,7 @@ use crate::{
         },
     },
     driver::{
+        cloud::{CloudHttps, CloudMqtt, TlsInterposer},
         power::{command::CommandSupply, lcus::LcusRelay, usb_port::UsbPortSupply},
         probe::ProbeRs,
         serial::Serial,
@@ -114,6 +115,9 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
         .with(Arc::new(CommandSupply))
         .with(Arc::new(LcusRelay))
         .with(Arc::new(UsbPortSupply))
+        .with(Arc::new(CloudMqtt))
+        .with(Arc::new(CloudHttps))
+        .with(Arc::new(TlsInterposer))
         .with(Arc::new(virtual_driver(Part::Supply)))
         .with(Arc::new(virtual_driver(Part::Console)))
         .with(Arc::new(virtual_driver(Part::Button)))
