@@ -721,3 +721,6 @@ async fn facts_about_acts_precede_the_acts() {
     assert!(acting < witnessed && witnessed < received && received < matched);
     assert!(ran.events.iter().enumerate().all(|(i, e)| e.seq == i as u64));
 }
+
+#[path = "engine/network.rs"]
+mod network;
