@@ -400,6 +400,7 @@ impl Bench {
             journal: journal.clone(),
             header,
             leases: directory.path().join("leases"),
+            wait: None,
             guard: None,
             cuts: CutOptions::default(),
             hold: None,

@@ -14,3 +14,5 @@ mod ends;
 mod hostile;
 #[path = "process/input.rs"]
 mod input;
+#[path = "process/leases.rs"]
+mod leases;

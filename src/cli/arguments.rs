@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::event::CutPoint;
+use crate::{event::CutPoint, units::Span};
 
 /// Hardware-in-the-loop test bench controller for consumer IoT security.
 ///
@@ -30,6 +30,8 @@ pub enum Command {
     Check(Check),
     /// List the instruments that are there, and why one cannot be opened.
     Discover(Discover),
+    /// List the instruments that are in use, by whom, and who waits for one.
+    Leases(Leases),
     /// List recorded runs, newest first.
     Runs(Runs),
     /// Show a recorded run: verdicts, reasons, evidence.
@@ -74,6 +76,9 @@ pub struct Run {
     /// Execute every signature check in a power-cut search instead of remembering those already seen.
     #[arg(long)]
     pub execute_checks: bool,
+    /// Wait this long for instruments that another run has: `10m`. Without it the run ends at once.
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<Span>,
     /// How progress is printed.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
     pub message_format: MessageFormat,
@@ -117,6 +122,17 @@ pub struct Discover {
     /// How instruments are printed.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
     pub message_format: MessageFormat,
+}
+
+/// `hilbench leases`.
+#[derive(Debug, Args)]
+pub struct Leases {
+    /// How they are printed.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
+    pub message_format: MessageFormat,
+    /// Where leases are kept if not at the machine's common place.
+    #[command(flatten)]
+    pub store: Store,
 }
 
 /// `hilbench runs`.

@@ -23,6 +23,7 @@ use crate::{
         lease,
     },
     step::{Step, StepKind},
+    units::Span,
     view::RunView,
 };
 
@@ -193,6 +194,7 @@ fn assemble(arguments: &arguments::Run, bound: Bound) -> Result<(Setup, Journal)
         journal: journal.clone(),
         header,
         leases: lease::directory(&store),
+        wait: arguments.wait.map(Span::duration),
         guard: Some(vec![guard.display().to_string(), "guard".to_owned()]),
         cuts,
         hold: bench.map(|bench| Box::new(bench) as Box<dyn std::any::Any + Send>),
