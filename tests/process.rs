@@ -8,6 +8,8 @@ mod bench;
 mod cuts;
 #[path = "process/docs.rs"]
 mod docs;
+#[path = "process/doctor.rs"]
+mod doctor;
 #[path = "process/ends.rs"]
 mod ends;
 #[path = "process/hostile.rs"]

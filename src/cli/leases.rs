@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Exit, arguments, arguments::MessageFormat, complain, out};
 use crate::{
     run::lease::{self, Held},
-    view::sanitise::line,
+    view::sanitise::{self, line},
 };
 
 pub(super) fn leases(arguments: &arguments::Leases) -> Exit {
@@ -43,12 +43,13 @@ fn json(held: &Held) -> String {
     let mut text = String::new();
     for (state, list) in [("in-use", &held.instruments), ("guard", &held.guarded)] {
         for (instrument, holder) in list {
-            let _ = writeln!(text, "{}", serde_json::json!({ "state": state, "instrument": instrument, "holder": holder }));
+            let object = serde_json::json!({ "state": state, "instrument": instrument, "holder": holder });
+            let _ = writeln!(text, "{}", sanitise::json(&object.to_string()));
         }
     }
     for waiting in &held.waiting {
         let object = serde_json::json!({ "state": "waits", "instruments": waiting.instruments, "holder": waiting.holder });
-        let _ = writeln!(text, "{object}");
+        let _ = writeln!(text, "{}", sanitise::json(&object.to_string()));
     }
     text
 }

@@ -31,10 +31,14 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(arguments: arguments::Run) -> Exit {
-    let bound = match prepare(&arguments) {
-        Ok(bound) => bound,
-        Err(exit) => return exit,
-    };
+    match prepare(&arguments) {
+        Ok(bound) => run_bound(arguments, bound),
+        Err(exit) => exit,
+    }
+}
+
+/// Runs what has been checked.
+pub(super) fn run_bound(arguments: arguments::Run, bound: Bound) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
