@@ -4,6 +4,7 @@
 //! up to the steps of a plan, and a fault of an instrument is told as a [`LinkError`](crate::channel::link::LinkError), never as the
 //! behaviour of the device.
 
+pub mod ble;
 pub mod discover;
 pub mod power;
 pub mod probe;

@@ -274,6 +274,7 @@ fn device() -> Device {
         layout: [("all".to_owned(), (0, None))].into(),
         procedures,
         interruption: None,
+        ble: None,
     }
 }
 

@@ -117,6 +117,7 @@ pub static DEVICE: Keys = Keys::new(
         Key::optional("layout", Shape::Named(&Shape::Map(&REGION)), "Regions of an image file, for plans that alter images."),
         Key::optional("procedures", Shape::Named(&Shape::Map(&PROCEDURE)), "How common operations are done."),
         Key::optional("interruption", Shape::Map(&INTERRUPTION), INTERRUPTION.what),
+        Key::optional("ble", Shape::Map(&super::ble::BLE), super::ble::BLE.what),
     ],
 );
 

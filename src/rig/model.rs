@@ -85,6 +85,8 @@ pub struct Device {
     pub procedures: BTreeMap<String, Procedure>,
     /// How a power-cut search questions the device, if declared.
     pub interruption: Option<Interruption>,
+    /// What it offers over Bluetooth Low Energy, if declared.
+    pub ble: Option<super::ble::Declared>,
 }
 
 /// An image of the device.

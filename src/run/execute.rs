@@ -57,6 +57,8 @@ pub struct Executor {
     pub(super) values: Values,
     /// Per console: where the next expectation looks from.
     marks: BTreeMap<String, u64>,
+    /// Per Bluetooth channel: from which notification on the next expectation looks.
+    pub(super) notified: BTreeMap<String, u64>,
     ledger: Ledger,
     /// Whether stop requests end the steps; not in `finally`.
     stoppable: bool,
@@ -89,7 +91,9 @@ impl Executor {
     #[must_use]
     pub fn new(shared: Arc<Shared>, scope: impl Into<String>, deadline: Nanos, stoppable: bool) -> Self {
         let marks = shared.bench.consoles.iter().map(|(name, console)| (name.clone(), console.mark())).collect();
-        Self { shared, scope: scope.into(), deadline, values: Values::default(), marks, ledger: Ledger::default(), stoppable }
+        let notified = shared.bench.notifications.iter().map(|(name, log)| (name.clone(), log.mark())).collect();
+        let (scope, values, ledger) = (scope.into(), Values::default(), Ledger::default());
+        Self { shared, scope, deadline, values, marks, notified, ledger, stoppable }
     }
 
     /// What was collected so far.
@@ -651,8 +655,11 @@ impl Executor {
 
     // --- small things ---
 
-    /// Sets the mark of every console to now. Called before each stimulus.
+    /// Sets the mark of every console and of all notifications to now. Called before each stimulus.
     pub(super) fn mark_all(&mut self) {
+        for (name, log) in &self.shared.bench.notifications {
+            self.notified.insert(name.clone(), log.mark());
+        }
         for (name, console) in &self.shared.bench.consoles {
             self.marks.insert(name.clone(), console.mark());
         }
@@ -669,7 +676,7 @@ impl Executor {
         Passed::default()
     }
 
-    fn matched(
+    pub(super) fn matched(
         &mut self,
         id: &StepId,
         channel: &str,
