@@ -5,6 +5,7 @@
 //! behaviour of the device.
 
 pub mod access;
+pub mod ble;
 pub mod cloud;
 pub mod discover;
 pub mod power;

@@ -3,6 +3,7 @@
 //! [`load_rig`] reads a rig with the device profile it names and the images that names; [`load_device`] reads a profile alone.
 //! Both collect all problems of all these files in one report, each with its place.
 
+pub mod ble;
 mod device;
 mod drivers;
 mod golden;

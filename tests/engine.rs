@@ -278,6 +278,7 @@ fn device() -> Device {
         procedures,
         interruption: None,
         golden: Vec::new(),
+        ble: None,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
         },
     },
     driver::{
+        ble::Ble,
         cloud::{CloudHttps, CloudMqtt, TlsInterposer},
         power::{command::CommandSupply, lcus::LcusRelay, usb_port::UsbPortSupply},
         probe::ProbeRs,
@@ -144,6 +145,7 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
     Registry::new()
         .with(Arc::new(Serial))
         .with(Arc::new(ProbeRs))
+        .with(Arc::new(Ble))
         .with(Arc::new(CommandSupply))
         .with(Arc::new(LcusRelay))
         .with(Arc::new(UsbPortSupply))

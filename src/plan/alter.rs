@@ -94,6 +94,7 @@ mod tests {
             procedures: BTreeMap::new(),
             interruption: None,
             golden: Vec::new(),
+            ble: None,
         }
     }
 

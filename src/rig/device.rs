@@ -105,6 +105,7 @@ pub(super) fn device(file: &Path, root: &Value, replaced: Option<&Replaced<'_>>,
                 update: map.string("update"),
             }
         }),
+        ble: map.get("ble").map(|value| super::ble::declared(value.map(), report)),
     };
     (model, world)
 }

@@ -120,6 +120,7 @@ pub static DEVICE: Keys = Keys::new(
         Key::optional("procedures", Shape::Named(&Shape::Map(&PROCEDURE)), "How common operations are done."),
         Key::optional("interruption", Shape::Map(&INTERRUPTION), INTERRUPTION.what),
         GOLDEN,
+        Key::optional("ble", Shape::Map(&super::ble::BLE), super::ble::BLE.what),
     ],
 );
 

@@ -90,6 +90,8 @@ pub struct Device {
     pub interruption: Option<Interruption>,
     /// What a known good device shows on each channel, in the order of the file.
     pub golden: Vec<Golden>,
+    /// What it offers over Bluetooth Low Energy, if declared.
+    pub ble: Option<super::ble::Declared>,
 }
 
 /// An image of the device.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     channel::{
-        ble::BleLink,
+        ble::{BleLink, notifications::Notifications},
         clock::Clock,
         cloud::{CloudLink, CloudLog},
         console::{Console, Reopen, Returns, Supplied},
@@ -45,6 +45,8 @@ pub struct Bench {
     pub usbs: BTreeMap<String, Mutex<Box<dyn UsbLink>>>,
     /// Bluetooth links.
     pub bles: BTreeMap<String, Mutex<Box<dyn BleLink>>>,
+    /// What was notified on each Bluetooth link.
+    pub notifications: BTreeMap<String, Arc<Notifications>>,
     /// Networks.
     pub networks: BTreeMap<String, Mutex<Box<dyn NetworkLink>>>,
     /// Clouds.
@@ -80,6 +82,7 @@ impl Bench {
             probes: BTreeMap::new(),
             usbs: BTreeMap::new(),
             bles: BTreeMap::new(),
+            notifications: BTreeMap::new(),
             networks: BTreeMap::new(),
             clouds: BTreeMap::new(),
             cloud_logs: BTreeMap::new(),
@@ -124,6 +127,9 @@ impl Bench {
                 }
                 Opened::Ble(mut link) => {
                     link.watch(notices(name, recorder));
+                    let log = Notifications::new(ChannelName::new(name), Arc::clone(&clock), Arc::new(recorder.clone()));
+                    link.capture(log.sink());
+                    bench.notifications.insert(name.clone(), log);
                     bench.bles.insert(name.clone(), Mutex::new(link));
                 }
                 Opened::Network(mut link) => {

@@ -59,6 +59,8 @@ pub struct Executor {
     marks: BTreeMap<String, Mark>,
     /// Per cloud: where the next expectation looks from.
     pub(super) cloud_marks: BTreeMap<String, u64>,
+    /// Per Bluetooth channel: from which notification on the next expectation looks.
+    pub(super) notified: BTreeMap<String, u64>,
     ledger: Ledger,
     /// Whether stop requests end the steps; not in `finally`.
     stoppable: bool,
@@ -92,16 +94,9 @@ impl Executor {
     pub fn new(shared: Arc<Shared>, scope: impl Into<String>, deadline: Nanos, stoppable: bool) -> Self {
         let marks = shared.bench.consoles.iter().map(|(name, console)| (name.clone(), console.stand())).collect();
         let cloud_marks = shared.bench.cloud_logs.iter().map(|(name, log)| (name.clone(), log.mark())).collect();
-        Self {
-            shared,
-            scope: scope.into(),
-            deadline,
-            values: Values::default(),
-            marks,
-            cloud_marks,
-            ledger: Ledger::default(),
-            stoppable,
-        }
+        let notified = shared.bench.notifications.iter().map(|(name, log)| (name.clone(), log.mark())).collect();
+        let (scope, values, ledger) = (scope.into(), Values::default(), Ledger::default());
+        Self { shared, scope, deadline, values, marks, cloud_marks, notified, ledger, stoppable }
     }
 
     /// What was collected so far.
@@ -670,8 +665,11 @@ impl Executor {
 
     // --- small things ---
 
-    /// Sets the mark of every console and cloud to now. Called before each stimulus.
+    /// Sets the mark of every console, of every cloud and of all notifications to now. Called before each stimulus.
     pub(super) fn mark_all(&mut self) {
+        for (name, log) in &self.shared.bench.notifications {
+            self.notified.insert(name.clone(), log.mark());
+        }
         for (name, log) in &self.shared.bench.cloud_logs {
             self.cloud_marks.insert(name.clone(), log.mark());
         }
@@ -691,7 +689,7 @@ impl Executor {
         Passed::default()
     }
 
-    fn matched(
+    pub(super) fn matched(
         &mut self,
         id: &StepId,
         channel: &str,

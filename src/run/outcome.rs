@@ -18,6 +18,10 @@ pub mod code {
     pub const NOT_REFUSED: &str = "NOT-REFUSED";
     /// The device did not come up again.
     pub const NOT_READY: &str = "NOT-READY";
+    /// There was no link to the device, or it was lost before the device could answer.
+    pub const NO_LINK: &str = "NO-LINK";
+    /// The device profile does not declare what the step compares with.
+    pub const NOT_DECLARED: &str = "NOT-DECLARED";
     /// The case or run took longer than allowed.
     pub const DEADLINE: &str = "DEADLINE";
     /// An instrument did not do its part.

@@ -153,6 +153,7 @@ impl Walk<'_> {
             "check" => self.comparison(map),
             "measure" | "retry" => self.steps(map.list("steps")),
             "power-cut-search" => self.search(entry),
+            name if name.starts_with("ble-") => super::ble::check(self, name, map),
             _ => {}
         }
         if let Some((key, why)) = super::network::contradiction(&entry.name, map) {

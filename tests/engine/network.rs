@@ -109,7 +109,7 @@ async fn run_on(net: &Arc<Net>, timeout: Duration, steps: Vec<Step>) -> (Verdict
     };
     let mut plan = one(steps);
     plan.cases[0].timeout = timeout;
-    let network = ChannelSpec { driver: "fake-network".to_owned(), parameters: Parameters::default() };
+    let network = ChannelSpec { driver: "fake-network".to_owned(), parameters: Parameters::default(), sees_flash: false };
     let rig = Rig {
         channels: [("network".to_owned(), network)].into(),
         safe_state: vec![SafeAction::Restore { channel: "network".to_owned() }],
@@ -124,6 +124,7 @@ async fn run_on(net: &Arc<Net>, timeout: Duration, steps: Vec<Step>) -> (Verdict
         journal: journal.clone(),
         header,
         leases: directory.path().join("leases"),
+        wait: None,
         guard: None,
         cuts: CutOptions::default(),
         hold: None,
