@@ -6,7 +6,7 @@ use dbus::{
     Message, MessageType, Path,
     arg::{PropMap, RefArg, Variant, cast, prop_cast},
     message::MatchRule,
-    nonblock::{Proxy, SyncConnection},
+    nonblock::{MsgMatch, Proxy, SyncConnection},
 };
 
 use super::state::{Change, Event};
@@ -25,9 +25,8 @@ const CALL: Duration = Duration::from_secs(10);
 /// All objects of BlueZ with their interfaces and properties.
 pub(super) type Objects = HashMap<Path<'static>, HashMap<String, PropMap>>;
 
-/// A connection to the bus.
-#[derive(Clone)]
-pub(super) struct Bus(Arc<SyncConnection>);
+/// A connection to the bus. The matches end when they are dropped.
+pub(super) struct Bus(Arc<SyncConnection>, [MsgMatch; 2]);
 
 /// What to do about a bus or a BlueZ that is not there.
 fn advice(error: &dbus::Error) -> String {
@@ -65,19 +64,18 @@ impl Bus {
         let owner = MatchRule::new_signal("org.freedesktop.DBus", "NameOwnerChanged");
         let signals = connection.add_match(rule).await.map_err(|error| advice(&error))?;
         let gone = Arc::clone(&on);
-        // The matches live as long as the connection.
-        let _ = signals.msg_cb(move |message| {
+        let signals = signals.msg_cb(move |message| {
             events(&message).into_iter().for_each(|event| on(event));
             true
         });
         let owners = connection.add_match(owner).await.map_err(|error| advice(&error))?;
-        let _ = owners.cb(move |_, (name, old, _): (String, String, String)| {
+        let owners = owners.cb(move |_, (name, old, _): (String, String, String)| {
             if name == "org.bluez" && !old.is_empty() {
                 gone(Event::BusLost);
             }
             true
         });
-        Ok(Self(connection))
+        Ok(Self(connection, [signals, owners]))
     }
 
     fn proxy<'a>(&self, path: &'a str, time: Duration) -> Option<Proxy<'a, Arc<SyncConnection>>> {

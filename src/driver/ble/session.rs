@@ -34,7 +34,7 @@ const PAUSES: Duration = Duration::from_secs(15);
 /// Time for the listening of before to end.
 const CALM: Duration = Duration::from_secs(3);
 /// Time in which it shows that not the link but the adapter is gone.
-const SETTLE: Duration = Duration::from_millis(400);
+const SETTLE: Duration = Duration::from_secs(1);
 /// Time for a link to go down; the kernel lets two seconds pass.
 const DOWN: Duration = Duration::from_secs(6);
 /// Signals between two looks; more than that are a doubt.

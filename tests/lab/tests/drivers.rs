@@ -8,6 +8,8 @@
 mod bench;
 #[path = "drivers/ble.rs"]
 mod ble;
+#[path = "drivers/ble_driver.rs"]
+mod ble_driver;
 #[path = "drivers/host.rs"]
 mod host;
 #[path = "drivers/libusb.rs"]

@@ -74,14 +74,14 @@ fn answer(peripheral: &mut Peripheral, opcode: u8, data: &[u8]) -> Result<Reacti
             some(found.collect())?
         }
         op::READ_BY_TYPE | op::READ_BY_GROUP => list(table, opcode == op::READ_BY_GROUP, data)?,
-        op::READ => cut(&row(table, data)?.value),
+        op::READ => cut(&allowed(row(table, data)?)?.value),
         op::READ_BLOB => {
             let offset = usize::from(word(data, 2)?);
-            cut(row(table, data)?.value.get(offset..).ok_or(code::INVALID_OFFSET)?)
+            cut(allowed(row(table, data)?)?.value.get(offset..).ok_or(code::INVALID_OFFSET)?)
         }
         op::WRITE | op::WRITE_COMMAND => {
             let handle = word(data, 0)?;
-            if !row(table, data)?.writable {
+            if !allowed(row(table, data)?)?.writable {
                 return Err(code::WRITE_NOT_PERMITTED);
             }
             let value = data[2..].to_vec();
@@ -97,6 +97,10 @@ fn answer(peripheral: &mut Peripheral, opcode: u8, data: &[u8]) -> Result<Reacti
 fn row<'a>(table: &'a [Attribute], data: &[u8]) -> Result<&'a Attribute, u8> {
     let handle = usize::from(word(data, 0)?);
     handle.checked_sub(1).and_then(|at| table.get(at)).ok_or(code::INVALID_HANDLE)
+}
+
+fn allowed(row: &Attribute) -> Result<&Attribute, u8> {
+    row.guard.map_or(Ok(row), Err)
 }
 
 /// Rows between the two handles that a request begins with.
@@ -176,6 +180,18 @@ mod tests {
         assert_eq!(handle(&mut device, &[0x0A, value, 0], Some(5)).answer.unwrap(), [1, 0x0A, value, 0, 5]);
         assert_eq!(ask(&mut device, &[0x0A, 99, 0]), [1, 0x0A, 99, 0, code::INVALID_HANDLE]);
         assert_eq!(ask(&mut device, &[0x12, 1, 0, 7])[4], code::WRITE_NOT_PERMITTED);
+    }
+
+    #[test]
+    fn guarded_values_are_refused_and_so_are_subscriptions() {
+        let guarded = Characteristic::new(Uuid::long(0xA1), b"secret").guarded(5);
+        let mut device = Peripheral::new("x", 1).service(Uuid::long(0xA0), vec![guarded]);
+        let value = device.handle(&Uuid::long(0xA1)).unwrap() as u8;
+        for request in [vec![0x0A, value, 0], vec![0x0C, value, 0, 0, 0], vec![0x12, value, 0, 7], vec![0x12, value + 1, 0, 1, 0]]
+        {
+            assert_eq!(ask(&mut device, &request), [1, request[0], request[1], 0, 5]);
+        }
+        assert_eq!(device.table[usize::from(value) - 1].value, b"secret");
     }
 
     #[test]

@@ -5,7 +5,11 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -38,6 +42,7 @@ enum Order {
     Advertise(bool),
     LoseLink,
     Refuse(Option<u8>),
+    Accept(bool),
     Notify(Uuid, Vec<u8>),
     End,
 }
@@ -45,6 +50,7 @@ enum Order {
 /// A controller with a peripheral in range. The controller is pulled out when this is dropped.
 pub struct Radio {
     orders: mpsc::Sender<Order>,
+    pairings: Arc<AtomicU32>,
     written: mpsc::Receiver<(Uuid, Vec<u8>)>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -56,10 +62,13 @@ impl Radio {
         device.write_all(&[packet::VENDOR, 0])?;
         let (orders, ordered) = mpsc::channel();
         let (tell, written) = mpsc::channel();
+        let pairings = Arc::new(AtomicU32::new(0));
         let mut controller = Controller {
             device,
             peripheral,
             tell,
+            pairings: Arc::clone(&pairings),
+            accepting: true,
             advertising: true,
             scanning: false,
             wanted: false,
@@ -69,7 +78,7 @@ impl Radio {
             next: Instant::now(),
         };
         let thread = Some(thread::spawn(move || controller.run(&ordered)));
-        Ok(Self { orders, written, thread })
+        Ok(Self { orders, pairings, written, thread })
     }
 
     /// Makes the peripheral visible or not. A link that exists stays.
@@ -85,6 +94,17 @@ impl Radio {
     /// Refuses reads and writes with this error code (volume 3, part F, 3.4.1.1) until told otherwise.
     pub fn refuse(&self, code: Option<u8>) {
         self.order(Order::Refuse(code));
+    }
+
+    /// Takes connections or not; advertises all the same.
+    pub fn accept(&self, on: bool) {
+        self.order(Order::Accept(on));
+    }
+
+    /// How often the host has asked for pairing. It is always refused.
+    #[must_use]
+    pub fn pairings(&self) -> u32 {
+        self.pairings.load(Ordering::SeqCst)
     }
 
     /// Sends a notification of a characteristic.
@@ -116,6 +136,8 @@ struct Controller {
     device: File,
     peripheral: Peripheral,
     tell: mpsc::Sender<(Uuid, Vec<u8>)>,
+    pairings: Arc<AtomicU32>,
+    accepting: bool,
     advertising: bool,
     scanning: bool,
     /// The host waits for a connection.
@@ -155,6 +177,7 @@ impl Controller {
             // 0x08: connection timeout.
             Order::LoseLink => self.end_link(0x08),
             Order::Refuse(code) => self.refuse = code,
+            Order::Accept(on) => self.accepting = on,
             Order::Notify(uuid, value) => {
                 if let Some(handle) = self.peripheral.handle(&uuid).filter(|_| self.linked) {
                     self.send(ATTRIBUTES, &att::notification(handle, &value));
@@ -171,7 +194,7 @@ impl Controller {
         }
         self.next = Instant::now() + ADVERTISE;
         let address = self.peripheral.address;
-        if self.wanted {
+        if self.wanted && self.accepting {
             self.wanted = false;
             self.linked = true;
             self.partial.clear();
@@ -180,7 +203,7 @@ impl Controller {
             self.write(&hci::low_energy(0x01, &[&head[..], &[24, 0, 0, 0, 0x90, 0x01, 0]].concat()));
         } else if self.scanning {
             // The kernel keeps a report back until the answer to its scan request has come, which may be empty.
-            for (kind, data) in [(0, self.peripheral.advertisement()), (4, Vec::new())] {
+            for (kind, data) in [(0, self.peripheral.advertisement()), (4, self.peripheral.response.clone())] {
                 // One report: random address, -50 dBm.
                 let report = [&[1, kind, 1], &address[..], &[data.len() as u8], &data, &[0xCE]].concat();
                 self.write(&hci::low_energy(0x02, &report));
@@ -285,7 +308,10 @@ impl Controller {
                 }
             }
             // Pairing request: failed, not supported.
-            SECURITY if message.first() == Some(&1) => self.send(SECURITY, &[5, 5]),
+            SECURITY if message.first() == Some(&1) => {
+                self.pairings.fetch_add(1, Ordering::SeqCst);
+                self.send(SECURITY, &[5, 5]);
+            }
             _ => {}
         }
     }
