@@ -1,6 +1,6 @@
 //! From a checked document to steps.
 
-use super::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, ble, cloud, network, usb};
+use super::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, ble, cloud, line, network, usb};
 use crate::document::{Data, Map, Value};
 
 /// The steps of a list. Only meaningful if the document's report has no errors.
@@ -43,7 +43,9 @@ pub fn optional_fail_as(map: &Map) -> Option<FailAs> {
     map.has("reason").then(|| fail_as(map))
 }
 
-fn silence(map: &Map) -> Silence {
+/// What silence means.
+#[must_use]
+pub fn silence(map: &Map) -> Silence {
     if map.text("silence") == "fail" { Silence::Fail } else { Silence::Inconclusive }
 }
 
@@ -145,6 +147,7 @@ fn family(name: &str, channel: String, map: &Map) -> Option<StepKind> {
     let kind = |step| StepKind::Usb { channel: channel.clone(), step };
     usb::step(name, map)
         .map(kind)
+        .or_else(|| line::step(name, map).map(|step| StepKind::Line { channel: channel.clone(), step }))
         .or_else(|| ble::step(name, map).map(|step| StepKind::Ble { channel: channel.clone(), step }))
         .or_else(|| network::step(name, map).map(|step| StepKind::Network { channel: channel.clone(), step }))
         .or_else(|| cloud::step(name, map).map(|step| StepKind::Cloud { channel: channel.clone(), step }))
