@@ -20,10 +20,11 @@ use crate::{
     channel::{
         ble::BleLink,
         clock::Clock,
-        cloud::CloudLink,
+        cloud::{CloudLink, CloudLog},
         console::{Console, Reopen, Returns, Supplied},
         link::{ButtonLink, ByteLink, Driver, LinkError, Notice, Notices, Opened, Parameters, ProbeLink, Proof, SupplyLink},
         network::NetworkLink,
+        tap::Tap as _,
         usb::UsbLink,
     },
     event::{Act, ChannelName, Fact, StepId, Witness},
@@ -48,6 +49,8 @@ pub struct Bench {
     pub networks: BTreeMap<String, Mutex<Box<dyn NetworkLink>>>,
     /// Clouds.
     pub clouds: BTreeMap<String, Mutex<Box<dyn CloudLink>>>,
+    /// What happened at the clouds. Read without the link, which may be busy.
+    pub cloud_logs: BTreeMap<String, Arc<CloudLog>>,
     /// Time base.
     pub clock: Arc<dyn Clock>,
     /// Supplies that consoles hang on.
@@ -79,6 +82,7 @@ impl Bench {
             bles: BTreeMap::new(),
             networks: BTreeMap::new(),
             clouds: BTreeMap::new(),
+            cloud_logs: BTreeMap::new(),
             clock: Arc::clone(&clock),
             supplied: BTreeMap::new(),
             hanging: Vec::new(),
@@ -124,10 +128,16 @@ impl Bench {
                 }
                 Opened::Network(mut link) => {
                     link.watch(notices(name, recorder));
+                    if let Err(error) = link.start().await {
+                        let error = LinkError { operation: format!("open channel {name}: {}", error.operation), ..error };
+                        bench.close().await;
+                        return Err((bench.guard.into_inner(), error));
+                    }
                     bench.networks.insert(name.clone(), Mutex::new(link));
                 }
                 Opened::Cloud(mut link) => {
-                    link.watch(notices(name, recorder));
+                    link.watch(stream_notices(name, recorder, &clock));
+                    bench.cloud_logs.insert(name.clone(), link.log());
                     bench.clouds.insert(name.clone(), Mutex::new(link));
                 }
             }
@@ -269,6 +279,7 @@ impl Bench {
         self.usbs.clear();
         self.networks.clear();
         self.clouds.clear();
+        self.cloud_logs.clear();
     }
 
     /// Takes the guard out, to dismiss it or to leave it watching.
@@ -317,6 +328,21 @@ fn notices(channel: &str, recorder: &Recorder) -> Notices {
             recorder.evidence(&format!("{channel}-notice-{number}.{ending}"), &bytes)
         });
         recorder.fact(Fact::Observed { step: None, channel: channel.clone(), what, evidence });
+    })
+}
+
+/// The same for a channel with many of them: lines (`jsonl`) go to the channel's evidence stream, and what has no words is no fact of its own.
+fn stream_notices(channel: &str, recorder: &Recorder, clock: &Arc<dyn Clock>) -> Notices {
+    let (name, stream, clock, single) =
+        (ChannelName::new(channel), recorder.clone(), Arc::clone(clock), notices(channel, recorder));
+    Arc::new(move |notice| match notice.evidence {
+        Some(("jsonl", line)) => {
+            stream.received(&name, clock.now(), &line);
+            if !notice.what.is_empty() {
+                single(Notice { what: notice.what, evidence: None });
+            }
+        }
+        evidence => single(Notice { what: notice.what, evidence }),
     })
 }
 

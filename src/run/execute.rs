@@ -57,6 +57,8 @@ pub struct Executor {
     pub(super) values: Values,
     /// Per console: where the next expectation looks from.
     marks: BTreeMap<String, Mark>,
+    /// Per cloud: where the next expectation looks from.
+    pub(super) cloud_marks: BTreeMap<String, u64>,
     ledger: Ledger,
     /// Whether stop requests end the steps; not in `finally`.
     stoppable: bool,
@@ -89,7 +91,17 @@ impl Executor {
     #[must_use]
     pub fn new(shared: Arc<Shared>, scope: impl Into<String>, deadline: Nanos, stoppable: bool) -> Self {
         let marks = shared.bench.consoles.iter().map(|(name, console)| (name.clone(), console.stand())).collect();
-        Self { shared, scope: scope.into(), deadline, values: Values::default(), marks, ledger: Ledger::default(), stoppable }
+        let cloud_marks = shared.bench.cloud_logs.iter().map(|(name, log)| (name.clone(), log.mark())).collect();
+        Self {
+            shared,
+            scope: scope.into(),
+            deadline,
+            values: Values::default(),
+            marks,
+            cloud_marks,
+            ledger: Ledger::default(),
+            stoppable,
+        }
     }
 
     /// What was collected so far.
@@ -649,7 +661,7 @@ impl Executor {
     }
 
     /// Completes when waiting is to end.
-    async fn stopped(&self) {
+    pub(super) async fn stopped(&self) {
         if self.stoppable {
             self.shared.stop.reached(StopLevel::Now).await;
         } else {
@@ -659,8 +671,11 @@ impl Executor {
 
     // --- small things ---
 
-    /// Sets the mark of every console to now. Called before each stimulus.
+    /// Sets the mark of every console and cloud to now. Called before each stimulus.
     pub(super) fn mark_all(&mut self) {
+        for (name, log) in &self.shared.bench.cloud_logs {
+            self.cloud_marks.insert(name.clone(), log.mark());
+        }
         for (name, console) in &self.shared.bench.consoles {
             self.marks.insert(name.clone(), console.stand());
         }

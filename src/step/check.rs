@@ -117,6 +117,10 @@ impl Walk<'_> {
                     .help("give the reason code that it explains"),
             );
         }
+        for (key, what) in super::cloud::problems(&entry.name, map) {
+            let place = map.get(key).map_or_else(|| entry.place.clone(), |value| value.place.clone());
+            self.push(Diagnostic::new(Code::KeyConflict, place, what));
+        }
         let kind = kind_of(&entry.name);
         if let (Some(kind), Some(channel)) = (kind, map.get("channel")) {
             self.channel(channel, kind);
@@ -129,13 +133,19 @@ impl Walk<'_> {
                 self.patterns(map, &["refused"]);
                 self.known.extend(captures);
             }
-            "refrain" => drop(self.patterns(map, &["pattern"])),
             "baud-sweep" => {
                 self.templates(map, &["line"]);
                 let captures = self.patterns(map, &["pattern"]);
                 self.known.extend(captures);
                 self.known.insert("baud".to_owned());
             }
+            "refrain" | "cloud-refrain" => drop(self.patterns(map, &["pattern"])),
+            "cloud-expect" => {
+                let captures = self.patterns(map, &["pattern"]);
+                self.known.extend(captures);
+            }
+            "cloud-publish" => self.templates(map, &["topic", "payload"]),
+            "cloud-attempts" => self.templates(map, &["at-most", "at-least"]),
             "send-image" => {
                 self.templates(map, &["image"]);
                 if let Some(image) = map.get("image") {
@@ -150,6 +160,10 @@ impl Walk<'_> {
             "measure" | "retry" => self.steps(map.list("steps")),
             "power-cut-search" => self.search(entry),
             _ => {}
+        }
+        if let Some((key, why)) = super::network::contradiction(&entry.name, map) {
+            let place = map.known.iter().find(|known| known.name == key).map_or(&entry.place, |known| &known.value.place);
+            self.push(Diagnostic::new(Code::KeyConflict, place.clone(), why));
         }
     }
 
