@@ -20,6 +20,7 @@ pub mod execute;
 pub mod guard;
 pub mod images;
 pub mod lease;
+mod line;
 mod network;
 pub mod outcome;
 mod patience;

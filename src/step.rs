@@ -9,6 +9,7 @@ pub mod build;
 pub mod check;
 pub mod cloud;
 pub mod keys;
+pub mod line;
 pub mod network;
 pub mod pattern;
 pub mod template;
@@ -216,6 +217,13 @@ pub enum StepKind {
         pause: Duration,
         /// The steps.
         steps: Vec<Step>,
+    },
+    /// Something on the line that carries a console's bytes.
+    Line {
+        /// Console channel.
+        channel: String,
+        /// What.
+        step: line::LineStep,
     },
     /// Something on the device's USB port.
     Usb {

@@ -7,11 +7,13 @@ use std::{
 
 use hilbench::{
     channel::{
-        clock::{BoxFuture, Clock},
-        console::{Console, Expectation, Found, QUIET},
+        clock::{BoxFuture, Clock, WallClock},
+        console::{Console, Expectation, Found, QUIET, Returns},
+        link::{Driver as _, LinkError, Opened, Parameters},
         matcher::Matcher,
         tap::{NoTap, Tap},
     },
+    driver::serial::Serial,
     event::{ChannelName, Nanos},
 };
 use proptest::prelude::*;
@@ -300,6 +302,89 @@ async fn a_flood_is_captured_whole_in_bounded_memory_and_starves_nobody() {
     assert_eq!(console.bytes(0..1), None, "old bytes are not kept in memory");
     let Expectation::Gap { missing } = console.expect(0, &[&needle], SECOND).await else { panic!("no gap") };
     assert!(missing.start == 0 && console.mark() - missing.end >= 8 << 20, "{missing:?}");
+}
+
+/// A console whose instrument is, each time it is looked for, the next of these.
+fn returning(links: Vec<DuplexStream>) -> (Console, Arc<HandClock>, Arc<Log>) {
+    let (clock, log) = (HandClock::new(), Arc::new(Log::default()));
+    let links = Arc::new(Mutex::new(links));
+    let reopen = move || {
+        let next = links.lock().unwrap().pop();
+        let found = async move {
+            let link = next.ok_or_else(|| LinkError::new("find it", "not there"))?;
+            Ok((Box::new(link) as Box<dyn hilbench::channel::link::ByteLink>, "it".to_owned()))
+        };
+        Box::pin(found) as BoxFuture<'static, _>
+    };
+    let returns = Returns { reopen: Arc::new(reopen), within: Duration::from_secs(5), powered_by: None };
+    let console = Console::returning("console".into(), None, clock.clone(), log.clone(), returns);
+    (console, clock, log)
+}
+
+#[tokio::test]
+async fn a_console_lost_in_the_middle_of_a_frame_says_how_much_went_out_and_does_not_send_it_again() {
+    let ((second, mut after), (first, mut before)) = (tokio::io::duplex(64), tokio::io::duplex(8));
+    let (console, _clock, log) = returning(vec![second, first]);
+    console.present().await.unwrap();
+    let sender = console.clone();
+    let sending = tokio::spawn(async move { sender.send(vec![b'x'; 20]).await });
+    let mut got = [0; 3];
+    before.read_exact(&mut got).await.unwrap();
+    while console.counters().get().written < 11 {
+        tokio::task::yield_now().await;
+    }
+    drop(before);
+    let error = sending.await.unwrap().unwrap_err();
+    assert!(error.lost && error.what.ends_with("11 of 20 bytes had gone out"), "{}", error.what);
+    // The next frame goes to the one that came back, and nothing of the old one does.
+    assert_eq!(console.send(b"next".as_slice()).await.unwrap().offset, 11);
+    let mut got = [0; 4];
+    after.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"next");
+    console.close().await;
+    assert_eq!(after.read(&mut got).await.unwrap(), 0);
+    assert_eq!(log.0.lock().unwrap().iter().filter(|line| line.ends_with(" lost")).count(), 1);
+}
+
+/// Three megabytes through a pseudo-terminal behind the real driver, while somebody looks for what never comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_through_a_terminal_is_captured_to_the_last_byte() {
+    const TOTAL: usize = 3 << 20;
+    struct Bytes(Mutex<Vec<u8>>);
+    impl Tap for Bytes {
+        fn received(&self, _: &ChannelName, _: Nanos, bytes: &[u8]) {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+        }
+        fn sent(&self, _: &ChannelName, _: Nanos, _: &[u8]) {}
+        fn lost(&self, _: &ChannelName, _: Nanos, _: &str) {}
+        fn gap(&self, _: &ChannelName, _: Nanos, _: Option<u64>) {}
+    }
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let path = nix::unistd::ttyname(&pty.slave).unwrap();
+    let parameters = Parameters { values: [("path".to_owned(), path.display().to_string())].into(), base: "/".into() };
+    let Opened::Console(link) = Serial.open(&parameters).await.unwrap() else { panic!("not a console") };
+    let tap = Arc::new(Bytes(Mutex::default()));
+    let clock = Arc::new(WallClock::start());
+    let console = Console::spawn("console".into(), link, clock.clone(), tap.clone());
+    let sent: Vec<u8> = (0..TOTAL).map(|at| (at * 31 >> 3) as u8).collect();
+    let (mut device, flood) = (std::fs::File::from(pty.master), sent.clone());
+    let flooding = std::thread::spawn(move || {
+        std::io::Write::write_all(&mut device, &flood).unwrap();
+        device
+    });
+    let never = Matcher::compile("(?-u)\\x00never[a-z]+\\xff").unwrap();
+    let all = async {
+        while console.mark() < TOTAL as u64 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::select! {
+        outcome = console.expect(0, &[&never], clock.now().after(Duration::from_mins(1))) => panic!("{outcome:?}"),
+        () = all => {}
+    }
+    let _device = flooding.join().unwrap();
+    assert!(*tap.0.lock().unwrap() == sent, "byte for byte");
+    console.close().await;
 }
 
 proptest! {

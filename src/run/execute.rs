@@ -196,6 +196,7 @@ impl Executor {
                     self.measure(name, steps, at_most, fail_as, id, number, deeper).await
                 }
                 StepKind::Retry { attempts, pause, steps } => self.retry(*attempts, *pause, steps, id, number, deeper).await,
+                StepKind::Line { channel, step } => self.line(channel, step, id).await,
                 StepKind::Usb { channel, step } => self.usb(channel, step, id).await,
                 StepKind::Ble { channel, step } => self.ble(channel, step, id).await,
                 StepKind::Network { channel, step } => self.network(channel, step, id).await,
@@ -240,7 +241,7 @@ impl Executor {
         self.transmit(channel, bytes).await.map(|()| Passed::default())
     }
 
-    async fn transmit(&mut self, channel: &str, bytes: Vec<u8>) -> Result<(), Ended> {
+    pub(super) async fn transmit(&mut self, channel: &str, bytes: Vec<u8>) -> Result<(), Ended> {
         let shared = Arc::clone(&self.shared);
         let console = console(&shared, channel)?;
         let len = bytes.len();
@@ -581,7 +582,7 @@ impl Executor {
     // --- waiting ---
 
     /// Waits for one of the patterns on a console from its mark; a match moves the mark to its end.
-    async fn await_any(&mut self, channel: &str, patterns: &Patterns, allowed: Duration) -> Result<Seen, Ended> {
+    pub(super) async fn await_any(&mut self, channel: &str, patterns: &Patterns, allowed: Duration) -> Result<Seen, Ended> {
         let shared = Arc::clone(&self.shared);
         let console = console(&shared, channel)?;
         let mark = self.marks.get(channel).copied().unwrap_or_default();
@@ -717,7 +718,7 @@ impl Executor {
         self.values.text(template, &self.shared.device, &self.shared.images)
     }
 
-    fn patterns(&self, first: &Template, second: Option<&Template>) -> Result<Patterns, Ended> {
+    pub(super) fn patterns(&self, first: &Template, second: Option<&Template>) -> Result<Patterns, Ended> {
         let mut patterns = Patterns { sources: Vec::new(), matchers: Vec::new() };
         for template in std::iter::once(first).chain(second) {
             let source = self.values.pattern(template, &self.shared.device, &self.shared.images)?;
@@ -728,12 +729,12 @@ impl Executor {
     }
 }
 
-struct Patterns {
+pub(super) struct Patterns {
     sources: Vec<String>,
     matchers: Vec<Matcher>,
 }
 
-enum Seen {
+pub(super) enum Seen {
     Match { which: usize, words: String, captures: BTreeMap<String, String>, evidence: EvidenceRef },
     Nothing { text: String, evidence: Vec<EvidenceRef>, silent: bool },
 }

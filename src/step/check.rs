@@ -72,7 +72,7 @@ fn kind_of(step: &str) -> Option<ChannelKind> {
     Some(match step {
         "power" | "power-cycle" | "power-cut-search" => ChannelKind::Supply,
         "press" => ChannelKind::Button,
-        "send" | "expect" | "refrain" | "send-image" => ChannelKind::Console,
+        "send" | "expect" | "refrain" | "send-image" | "break" | "line-state" | "baud-sweep" => ChannelKind::Console,
         "flash" | "reset" | "read-memory" => ChannelKind::Probe,
         "network" => ChannelKind::Network,
         "cloud" => ChannelKind::Cloud,
@@ -86,7 +86,7 @@ fn kind_of(step: &str) -> Option<ChannelKind> {
 
 /// Whether a search can replay the step: it repeats what is sent and expected on consoles, and nothing that acts on the device past them.
 fn replayable(step: &str) -> bool {
-    matches!(kind_of(step), None | Some(ChannelKind::Console))
+    matches!(kind_of(step), None | Some(ChannelKind::Console)) && !matches!(step, "break" | "line-state" | "baud-sweep")
 }
 
 impl Walk<'_> {
@@ -132,6 +132,12 @@ impl Walk<'_> {
                 let captures = self.patterns(map, &["pattern"]);
                 self.patterns(map, &["refused"]);
                 self.known.extend(captures);
+            }
+            "baud-sweep" => {
+                self.templates(map, &["line"]);
+                let captures = self.patterns(map, &["pattern"]);
+                self.known.extend(captures);
+                self.known.insert("baud".to_owned());
             }
             "refrain" | "cloud-refrain" => drop(self.patterns(map, &["pattern"])),
             "cloud-expect" => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ble, cloud, network, usb};
+use super::{ble, cloud, line, network, usb};
 use crate::document::{Group, Key, Keys, OneOf, Shape, Word};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,7 +37,8 @@ pub const REASON: Key = Key::optional(
 pub const REASON_NEEDED: Key = Key::needed("reason", Shape::ReasonCode, "Reason code of a failure of this step, `SIG-PAYLOAD`.");
 /// What a failure means, for people.
 pub const MEANING: Key = Key::optional("meaning", Shape::Line, "What such a failure means, in one sentence for people.");
-const SILENT: Key = Key::optional("silence", Shape::Word(SILENCE), "What no answer in time means. Default: inconclusive.");
+/// What silence means.
+pub const SILENT: Key = Key::optional("silence", Shape::Word(SILENCE), "What no answer in time means. Default: inconclusive.");
 const WITHIN: Key = Key::needed("within", Shape::Within, "By when, counted from the step before.");
 const REFUSED: Key = Key::optional("refused", Shape::Pattern, "If this appears first, the procedure's outcome is `refused`.");
 
@@ -62,6 +63,9 @@ pub static STEP: OneOf = OneOf {
         Key::needed("expect", Shape::Map(&EXPECT), EXPECT.what),
         Key::needed("refrain", Shape::Map(&REFRAIN), REFRAIN.what),
         Key::needed("send-image", Shape::Map(&SEND_IMAGE), SEND_IMAGE.what),
+        Key::needed("break", Shape::Map(&line::BREAK), line::BREAK.what),
+        Key::needed("line-state", Shape::Map(&line::STATE), line::STATE.what),
+        Key::needed("baud-sweep", Shape::Map(&line::SWEEP), line::SWEEP.what),
         Key::needed("flash", Shape::Map(&FLASH), FLASH.what),
         Key::needed("reset", Shape::Map(&RESET), RESET.what),
         Key::needed("read-memory", Shape::Map(&READ_MEMORY), READ_MEMORY.what),

@@ -26,3 +26,5 @@ mod probe_driver;
 mod relay;
 #[path = "drivers/serial.rs"]
 mod serial;
+#[path = "drivers/serial_driver.rs"]
+mod serial_driver;
