@@ -121,7 +121,7 @@ impl Executor {
         let own = self.shared.bench.clock.now().after(allowed);
         match self.meet(channel, &log, &wanted, own.min(self.deadline)).await? {
             Met::Event(event) => {
-                self.marks.insert(channel.to_owned(), event.seq + 1);
+                self.cloud_marks.insert(channel.to_owned(), event.seq + 1);
                 let evidence = self.write(id, channel, &event.json());
                 if let Some(evidence) = evidence.first() {
                     self.capture(channel, &wanted, &event, evidence, id);
@@ -240,7 +240,7 @@ impl Executor {
     }
 
     fn mark_of(&self, channel: &str) -> u64 {
-        self.marks.get(channel).copied().unwrap_or(0)
+        self.cloud_marks.get(channel).copied().unwrap_or(0)
     }
 
     /// Waits for an event from the mark on.
