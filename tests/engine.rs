@@ -33,6 +33,8 @@ use tokio::{
     sync::mpsc,
 };
 
+#[path = "engine/cloud.rs"]
+mod cloud;
 #[path = "engine/serial.rs"]
 mod serial;
 

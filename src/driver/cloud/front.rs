@@ -19,14 +19,14 @@ use tokio::{
 
 use super::{
     authority::Authority,
-    gate::{Gate, Socket, Watched, frozen, mute, released},
+    gate::{Gate, Socket, Stream, Watched, frozen, mute, released},
     tls,
 };
 use crate::{
     channel::{
         clock::BoxFuture,
         cloud::{Behaviour, CloudLog, EventKind},
-        link::{ByteLink, LinkError, Proof},
+        link::{LinkError, Proof},
     },
     event::Witness,
 };
@@ -83,7 +83,7 @@ async fn begin<T>(behaviour: &watch::Receiver<Behaviour>, act: impl Future<Outpu
 /// What speaks the protocol.
 pub(super) trait Service: Send + Sync {
     /// Serves one connection; the text is how it ended.
-    fn serve(&self, stream: Box<dyn ByteLink>, connection: Connection) -> BoxFuture<'static, String>;
+    fn serve(&self, stream: Box<dyn Stream>, connection: Connection) -> BoxFuture<'static, String>;
     /// Whether it can behave like this, beyond what the front does.
     fn can(&self, behaviour: Behaviour) -> bool;
 }
@@ -298,7 +298,7 @@ async fn connection(shared: Arc<Shared>, socket: Socket, reset: Arc<AtomicBool>,
     }
 }
 
-async fn serve(shared: &Shared, stream: Box<dyn ByteLink>, number: u64, behaviour: watch::Receiver<Behaviour>) -> String {
+async fn serve(shared: &Shared, stream: Box<dyn Stream>, number: u64, behaviour: watch::Receiver<Behaviour>) -> String {
     let mut connection = Connection { number, name: None, log: Arc::clone(&shared.log), behaviour: behaviour.clone() };
     let (stream, first) = match &shared.authority {
         None => (stream, "in plain text".to_owned()),

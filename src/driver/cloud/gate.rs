@@ -19,6 +19,10 @@ use tokio::{
 
 use crate::channel::cloud::{Behaviour, CloudLog, EventKind};
 
+/// A stream to a device, whatever is around it.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 type Held = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Whether a frozen service holds everything.

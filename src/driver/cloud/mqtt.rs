@@ -10,13 +10,13 @@ use tokio::{
 
 use super::{
     front::{Connection, Service},
-    gate::{mute, released},
+    gate::{Stream, mute, released},
     packet::{self, Aliases, Connect, End, Packet},
 };
 use crate::channel::{
     clock::BoxFuture,
     cloud::{Behaviour, CloudLog, EventKind, Refusal},
-    link::{ByteLink, LinkError, Proof},
+    link::{LinkError, Proof},
 };
 
 /// Time for the broker to answer the bench.
@@ -75,7 +75,7 @@ impl Embedded {
 }
 
 impl Service for Mqtt {
-    fn serve(&self, mut stream: Box<dyn ByteLink>, connection: Connection) -> BoxFuture<'static, String> {
+    fn serve(&self, mut stream: Box<dyn Stream>, connection: Connection) -> BoxFuture<'static, String> {
         let (broker, credentials) = (self.broker.clone(), self.credentials.clone());
         Box::pin(async move {
             let end = serve(&mut stream, &connection, &broker, credentials.as_ref()).await;
@@ -92,7 +92,7 @@ impl Service for Mqtt {
 }
 
 async fn serve(
-    stream: &mut Box<dyn ByteLink>,
+    stream: &mut Box<dyn Stream>,
     connection: &Connection,
     broker: &str,
     credentials: Option<&(String, String)>,
@@ -156,7 +156,7 @@ fn told(connection: &Connection, end: End) -> String {
     }
 }
 
-async fn relay(stream: &mut Box<dyn ByteLink>, upstream: TcpStream, connection: &Connection, first: &Packet, protocol: u8) -> String {
+async fn relay(stream: &mut Box<dyn Stream>, upstream: TcpStream, connection: &Connection, first: &Packet, protocol: u8) -> String {
     let (mut from_device, mut to_device) = split(stream);
     let (mut from_broker, mut to_broker) = upstream.into_split();
     let up = async {
