@@ -162,7 +162,9 @@ pub trait CloudLink: Send {
     /// Publishes to the device, where the service is one that can.
     fn publish(&mut self, topic: String, payload: Vec<u8>) -> BoxFuture<'_, Result<Proof, LinkError>> {
         let _ = payload;
-        Box::pin(async move { Err(LinkError::new(format!("publish to {topic}"), "this service has no topics; use a cloud-mqtt channel")) })
+        Box::pin(async move {
+            Err(LinkError::new(format!("publish to {topic}"), "this service has no topics; use a cloud-mqtt channel"))
+        })
     }
     /// Tells of every attempt to connect and what became of it from now on.
     fn watch(&mut self, notices: Notices) {

@@ -48,8 +48,11 @@ const LISTEN: (&str, bool, &str) = ("listen", true, "address and port, such as 1
 const TLS: (&str, bool, &str) = ("tls", false, "true (as without it) or false");
 const NAMES: (&str, bool, &str) =
     ("names", false, "names in the certificate, separated by commas; without it localhost and the address");
-const CA_FILE: (&str, bool, &str) =
-    ("ca-file", false, "certificate of the authority (PEM), its key in FILE.key; made if neither exists. Without it a new one each run");
+const CA_FILE: (&str, bool, &str) = (
+    "ca-file",
+    false,
+    "certificate of the authority (PEM), its key in FILE.key; made if neither exists. Without it a new one each run",
+);
 
 /// Bytes that mean nothing, the same for the same seed.
 fn rubbish(seed: u64, count: usize) -> Vec<u8> {
@@ -77,14 +80,18 @@ fn flag(parameters: &Parameters, driver: &str, name: &str, default: bool) -> Res
 
 fn listen(parameters: &Parameters, driver: &str) -> Result<SocketAddr, LinkError> {
     let what = "`listen` is an address with a port, such as 127.0.0.1:8883 or [::1]:8883";
-    text(parameters, "listen").and_then(|listen| listen.parse().ok()).ok_or_else(|| LinkError::new(format!("open {driver}"), what))
+    text(parameters, "listen")
+        .and_then(|listen| listen.parse().ok())
+        .ok_or_else(|| LinkError::new(format!("open {driver}"), what))
 }
 
 fn upstream(parameters: &Parameters, driver: &str) -> Result<Option<String>, LinkError> {
     match text(parameters, "upstream") {
         None => Ok(None),
         Some(upstream) => {
-            let good = upstream.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+            let good = upstream
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
             let what = format!("`upstream: {upstream}` is not a host and a port, such as 127.0.0.1:1883");
             if good { Ok(Some(upstream.to_owned())) } else { Err(LinkError::new(format!("open {driver}"), what)) }
         }
@@ -172,7 +179,9 @@ impl CloudLink for Link {
                 Some((broker, credentials)) => {
                     mqtt::publish(broker, credentials.as_ref(), &self.front.log(), &topic, &payload).await
                 }
-                None => Err(LinkError::new(format!("publish to {topic}"), "this service has no topics; use a cloud-mqtt channel")),
+                None => {
+                    Err(LinkError::new(format!("publish to {topic}"), "this service has no topics; use a cloud-mqtt channel"))
+                }
             }
         })
     }
@@ -180,7 +189,8 @@ impl CloudLink for Link {
     fn watch(&mut self, notices: Notices) {
         if !self.told.swap(true, std::sync::atomic::Ordering::Relaxed) {
             let evidence = self.authority.as_ref().map(|authority| ("pem", authority.pem().as_bytes().to_vec()));
-            let tls = if evidence.is_some() { "with TLS; the certificate of its authority is the evidence" } else { "without TLS" };
+            let tls =
+                if evidence.is_some() { "with TLS; the certificate of its authority is the evidence" } else { "without TLS" };
             notices(Notice { what: format!("listens at {} {tls}", self.front.address()), evidence });
         }
         self.front.log().watch(notices);
@@ -285,7 +295,11 @@ impl Driver for TlsInterposer {
         &[
             LISTEN,
             NAMES,
-            ("upstream", false, "the real service, such as mqtt.vendor.example:8883; without it what the device says is only counted"),
+            (
+                "upstream",
+                false,
+                "the real service, such as mqtt.vendor.example:8883; without it what the device says is only counted",
+            ),
             ("upstream-tls", false, "true (as without it) or false"),
         ]
     }

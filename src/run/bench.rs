@@ -328,7 +328,8 @@ fn notices(channel: &str, recorder: &Recorder) -> Notices {
 
 /// The same for a channel with many of them: lines (`jsonl`) go to the channel's evidence stream, and what has no words is no fact of its own.
 fn stream_notices(channel: &str, recorder: &Recorder, clock: &Arc<dyn Clock>) -> Notices {
-    let (name, stream, clock, single) = (ChannelName::new(channel), recorder.clone(), Arc::clone(clock), notices(channel, recorder));
+    let (name, stream, clock, single) =
+        (ChannelName::new(channel), recorder.clone(), Arc::clone(clock), notices(channel, recorder));
     Arc::new(move |notice| match notice.evidence {
         Some(("jsonl", line)) => {
             stream.received(&name, clock.now(), &line);

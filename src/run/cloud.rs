@@ -102,7 +102,8 @@ impl Executor {
     fn limit(&self, template: Option<&Template>) -> Result<Option<f64>, Ended> {
         let Some(template) = template else { return Ok(None) };
         let text = self.text(template)?;
-        let what = || Ended::judged(Verdict::Inconclusive, code::UNEXPECTED, format!("`{text}` is no number of attempts a minute"));
+        let what =
+            || Ended::judged(Verdict::Inconclusive, code::UNEXPECTED, format!("`{text}` is no number of attempts a minute"));
         rate(&text).map(Some).ok_or_else(what)
     }
 
@@ -171,7 +172,8 @@ impl Executor {
             Met::Nothing { .. } => {
                 let tried = |needs: EventKind| log.since(from).events.iter().any(|event| event.kind == needs && !event.by_bench);
                 if let Some(needs) = wanted.needs.filter(|needs| !tried(*needs)) {
-                    let text = format!("there was no {} at {channel} either, so that there was no {what} says nothing", needs.word());
+                    let text =
+                        format!("there was no {} at {channel} either, so that there was no {what} says nothing", needs.word());
                     return Err(Ended::judged(Verdict::Inconclusive, code::SILENT, text));
                 }
                 Ok(Passed { evidence: Vec::new(), judged: true })
@@ -212,7 +214,8 @@ impl Executor {
             "intervals_s": times.windows(2).map(|pair| seconds(pair[1] - pair[0])).collect::<Vec<_>>(),
         });
         let evidence = self.write(id, channel, &record.to_string());
-        let (too_many, too_few) = (at_most.is_some_and(|most| per_minute > most), at_least.is_some_and(|least| per_minute < least));
+        let (too_many, too_few) =
+            (at_most.is_some_and(|most| per_minute > most), at_least.is_some_and(|least| per_minute < least));
         self.shared.recorder.fact(Fact::Measured {
             step: id.clone(),
             name: "attempts".to_owned(),
@@ -227,14 +230,18 @@ impl Executor {
             return Err(unseen(true, silence, Some(fail_as), &text).with(evidence));
         }
         if too_many {
-            return Err(failed(Some(fail_as), "", &format!("{text}, allowed at most {}", at_most.unwrap_or_default())).with(evidence));
+            return Err(
+                failed(Some(fail_as), "", &format!("{text}, allowed at most {}", at_most.unwrap_or_default())).with(evidence)
+            );
         }
         if since.gap {
             let text = format!("{text}, and more that are no longer in memory");
             return Err(Ended::judged(Verdict::Inconclusive, code::UNEXPECTED, text).with(evidence));
         }
         if too_few {
-            return Err(failed(Some(fail_as), "", &format!("{text}, allowed at least {}", at_least.unwrap_or_default())).with(evidence));
+            return Err(
+                failed(Some(fail_as), "", &format!("{text}, allowed at least {}", at_least.unwrap_or_default())).with(evidence)
+            );
         }
         Ok(Passed { evidence, judged: true })
     }
@@ -313,6 +320,8 @@ fn lost(channel: &str, why: &str) -> Ended {
 }
 
 fn blind(channel: &str) -> Ended {
-    let text = format!("the port of {channel} was closed meanwhile, and attempts at a closed port leave no trace; use `reset` to refuse visibly");
+    let text = format!(
+        "the port of {channel} was closed meanwhile, and attempts at a closed port leave no trace; use `reset` to refuse visibly"
+    );
     Ended::judged(Verdict::Inconclusive, code::UNEXPECTED, text)
 }

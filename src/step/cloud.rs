@@ -82,7 +82,10 @@ const BEHAVIOURS: &[Word] = &[
     Word { word: "accept", what: "As a good service does." },
     Word { word: "refuse", what: "The port is closed. Attempts at it cannot be seen; to count them use `reset`." },
     Word { word: "reset", what: "Connections are accepted and reset at once." },
-    Word { word: "silent", what: "Frozen: connections are accepted, nothing is read or answered. What is established falls silent too." },
+    Word {
+        word: "silent",
+        what: "Frozen: connections are accepted, nothing is read or answered. What is established falls silent too.",
+    },
     Word { word: "silent-after-tls", what: "Nothing is read or answered once TLS is established." },
     Word { word: "drop", what: "What is established is reset; new connections are accepted." },
     Word { word: "slow", what: "Every answer comes late by `delay`." },
@@ -170,7 +173,11 @@ pub static REFRAIN: Keys = Keys::new(
         EVENT,
         PATTERN,
         Key::needed("during", Shape::Within, "For how long."),
-        Key::optional("needs", Shape::Word(EVENTS), "What must happen meanwhile; without it the device may not have tried at all."),
+        Key::optional(
+            "needs",
+            Shape::Word(EVENTS),
+            "What must happen meanwhile; without it the device may not have tried at all.",
+        ),
         keys::REASON_NEEDED,
         keys::MEANING,
     ],
@@ -208,7 +215,10 @@ fn event(word: &str) -> Option<EventKind> {
 }
 
 fn pattern(map: &Map) -> EventPattern {
-    EventPattern { kind: event(map.text("event")).unwrap_or(EventKind::Connect), pattern: build::optional_template(map, "pattern") }
+    EventPattern {
+        kind: event(map.text("event")).unwrap_or(EventKind::Connect),
+        pattern: build::optional_template(map, "pattern"),
+    }
 }
 
 /// The step of that name.

@@ -19,23 +19,23 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-pub const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-pub struct Cloud {
-    pub link: Box<dyn CloudLink>,
-    pub log: Arc<CloudLog>,
+pub(crate) struct Cloud {
+    pub(crate) link: Box<dyn CloudLink>,
+    pub(crate) log: Arc<CloudLog>,
     /// Certificate of its authority, if it has one.
-    pub ca: Option<String>,
+    pub(crate) ca: Option<String>,
 }
 
-pub fn parameters(pairs: &[(&str, &str)]) -> Parameters {
+pub(crate) fn parameters(pairs: &[(&str, &str)]) -> Parameters {
     let mut values: std::collections::BTreeMap<_, _> =
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     values.entry("listen".to_owned()).or_insert_with(|| "127.0.0.1:0".to_owned());
     Parameters { values, base: std::path::PathBuf::new() }
 }
 
-pub async fn open(driver: &dyn Driver, pairs: &[(&str, &str)]) -> Result<Cloud, LinkError> {
+pub(crate) async fn open(driver: &dyn Driver, pairs: &[(&str, &str)]) -> Result<Cloud, LinkError> {
     let parameters = parameters(pairs);
     driver.check(&parameters)?;
     let Opened::Cloud(mut link) = driver.open(&parameters).await? else { panic!("not a cloud") };
@@ -50,36 +50,36 @@ pub async fn open(driver: &dyn Driver, pairs: &[(&str, &str)]) -> Result<Cloud, 
     Ok(Cloud { log: link.log(), link, ca })
 }
 
-pub async fn mqtt(pairs: &[(&str, &str)]) -> Cloud {
+pub(crate) async fn mqtt(pairs: &[(&str, &str)]) -> Cloud {
     open(&CloudMqtt, pairs).await.unwrap()
 }
 
-pub async fn https(pairs: &[(&str, &str)]) -> Cloud {
+pub(crate) async fn https(pairs: &[(&str, &str)]) -> Cloud {
     open(&CloudHttps, pairs).await.unwrap()
 }
 
-pub async fn interposer(pairs: &[(&str, &str)]) -> Cloud {
+pub(crate) async fn interposer(pairs: &[(&str, &str)]) -> Cloud {
     open(&TlsInterposer, pairs).await.unwrap()
 }
 
 impl Cloud {
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.link.address().rsplit_once(':').unwrap().1.parse().unwrap()
     }
 
-    pub async fn behave(&mut self, behaviour: Behaviour) -> String {
+    pub(crate) async fn behave(&mut self, behaviour: Behaviour) -> String {
         match self.link.behave(behaviour).await.unwrap() {
             Proof::Seen(witness) => witness.what,
             Proof::None(missing) => panic!("{behaviour} is not proven: {missing}"),
         }
     }
 
-    pub async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(("127.0.0.1", self.port())).await.unwrap()
     }
 
     /// The first event of a kind from a mark on.
-    pub async fn event(&self, mark: u64, kind: EventKind) -> CloudEvent {
+    pub(crate) async fn event(&self, mark: u64, kind: EventKind) -> CloudEvent {
         let until = Instant::now() + SOON;
         loop {
             let since = self.log.since(mark);
@@ -91,12 +91,12 @@ impl Cloud {
         }
     }
 
-    pub fn has(&self, mark: u64, kind: EventKind) -> bool {
+    pub(crate) fn has(&self, mark: u64, kind: EventKind) -> bool {
         self.log.since(mark).events.iter().any(|event| event.kind == kind)
     }
 
     /// TLS as a device that trusts the bench's authority does it, or one that trusts nobody, or anybody.
-    pub async fn tls(&self, trust: Trust, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn tls(&self, trust: Trust, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
         let config = client(trust, self.ca.as_deref());
         let stream = self.connect().await;
         let name = ServerName::try_from(name.to_owned()).unwrap();
@@ -105,13 +105,13 @@ impl Cloud {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
+pub(crate) enum Trust {
     Bench,
     Nobody,
     Anybody,
 }
 
-pub fn client(trust: Trust, ca: Option<&str>) -> ClientConfig {
+pub(crate) fn client(trust: Trust, ca: Option<&str>) -> ClientConfig {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
     let mut roots = RootCertStore::empty();

@@ -58,7 +58,10 @@ async fn files_and_fixed_answers_are_served_and_requests_recorded() {
     timeout(SOON, stream.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 204");
     let request = cloud.event(mark, EventKind::Request).await.text;
-    assert!(request.starts_with("POST /v1/state body 8 bytes digest ") && request.contains("{\"a\": 1} headers host: x;"), "{request}");
+    assert!(
+        request.starts_with("POST /v1/state body 8 bytes digest ") && request.contains("{\"a\": 1} headers host: x;"),
+        "{request}"
+    );
     assert!(!request.contains("hunter2"), "{request}");
 }
 

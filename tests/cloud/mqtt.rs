@@ -70,7 +70,8 @@ async fn a_device_publishes_and_is_published_to_over_tls() {
     assert_eq!(cloud.event(0, EventKind::Subscribe).await.text, "lock/set qos 1");
 
     let polling = tokio::spawn(async move {
-        until(&mut events, |event| matches!(event, Event::Incoming(Packet::Publish(publish)) if publish.payload == "unlock")).await
+        until(&mut events, |event| matches!(event, Event::Incoming(Packet::Publish(publish)) if publish.payload == "unlock"))
+            .await
     });
     let proof = cloud.link.publish("lock/set".to_owned(), b"unlock".to_vec()).await.unwrap();
     assert!(matches!(&proof, Proof::Seen(witness) if witness.what.contains("lock/set qos 1 6 bytes: unlock")), "{proof:?}");
@@ -84,7 +85,7 @@ async fn a_device_publishes_and_is_published_to_over_tls() {
 async fn both_versions_of_the_protocol_are_refused_with_their_own_codes() {
     let mut cloud = mqtt(&[("tls", "false")]).await;
     for (refusal, five, three) in [
-        (Refusal::ServerUnavailable, "ServiceUnavailable", 3),
+        (Refusal::ServerUnavailable, "ServerUnavailable", 3),
         (Refusal::NotAuthorized, "NotAuthorized", 5),
         (Refusal::BadCredentials, "BadUserNamePassword", 4),
         (Refusal::ServerBusy, "ServerBusy", 3),

@@ -10,13 +10,13 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
 };
 use rustls::{
     ServerConfig,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject as _},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -94,8 +94,17 @@ impl Authority {
             return Err(problem("the certificate and the private key do not belong together".to_owned()));
         }
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(|error| problem(error.to_string()))?;
-        CertificateParams::new(names.to_vec()).map_err(|error| problem(format!("names of the service: {error}")))?;
-        Ok(Self { issuer, certificate: der, pem: certificate.to_owned(), names: names.to_vec(), any_name, made: Mutex::default() })
+        if let Some(name) = names.iter().find(|name| ServerName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_err()) {
+            return Err(problem(format!("`{name}` is no name that a certificate can hold")));
+        }
+        Ok(Self {
+            issuer,
+            certificate: der,
+            pem: certificate.to_owned(),
+            names: names.to_vec(),
+            any_name,
+            made: Mutex::default(),
+        })
     }
 
     /// The authority that `file` holds, with its key beside it in `FILE.key`; made and written there if neither exists.
@@ -104,7 +113,9 @@ impl Authority {
     /// Only one of them is there, or they cannot be read or written.
     pub fn at(file: &Path, names: &[String]) -> Result<Self, LinkError> {
         let key_file = key_file(file);
-        let io = |what: &Path, error: std::io::Error| LinkError::new(format!("certification authority {}", what.display()), error.to_string());
+        let io = |what: &Path, error: std::io::Error| {
+            LinkError::new(format!("certification authority {}", what.display()), error.to_string())
+        };
         match (file.exists(), key_file.exists()) {
             (true, true) => {
                 let certificate = std::fs::read_to_string(file).map_err(|error| io(file, error))?;
@@ -114,17 +125,22 @@ impl Authority {
             (false, false) => {
                 let made = Self::new(names, false)?;
                 let mut out = std::fs::OpenOptions::new();
-                let mut out = out.write(true).create_new(true).mode(0o600).open(&key_file).map_err(|error| io(&key_file, error))?;
+                let mut out =
+                    out.write(true).create_new(true).mode(0o600).open(&key_file).map_err(|error| io(&key_file, error))?;
                 out.write_all(made.issuer.key().serialize_pem().as_bytes()).map_err(|error| io(&key_file, error))?;
                 std::fs::write(file, &made.pem).map_err(|error| io(file, error))?;
                 Ok(made)
             }
             (true, false) => {
-                let what = format!("there is no key {} beside it; give both, or name a file that does not exist yet", key_file.display());
+                let what = format!(
+                    "there is no key {} beside it; give both, or name a file that does not exist yet",
+                    key_file.display()
+                );
                 Err(LinkError::new(format!("certification authority {}", file.display()), what))
             }
             (false, true) => {
-                let what = format!("only its key {} is there; move it away, or put the certificate beside it", key_file.display());
+                let what =
+                    format!("only its key {} is there; move it away, or put the certificate beside it", key_file.display());
                 Err(LinkError::new(format!("certification authority {}", file.display()), what))
             }
         }
@@ -166,7 +182,8 @@ impl Authority {
     }
 
     fn certify(&self, bad: Option<BadCertificate>, names: &[String]) -> Result<CertifiedKey, LinkError> {
-        let names = if bad == Some(BadCertificate::WrongName) { vec!["other-service.invalid".to_owned()] } else { names.to_vec() };
+        let names =
+            if bad == Some(BadCertificate::WrongName) { vec!["other-service.invalid".to_owned()] } else { names.to_vec() };
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| failed(&error))?;
         let mut params = CertificateParams::new(names.clone()).map_err(|error| failed(&error))?;
         params.distinguished_name = named(names.first().map_or("localhost", String::as_str));
@@ -236,7 +253,9 @@ fn serial(key: &KeyPair) -> [u8; 8] {
 pub(super) fn names(text: Option<&str>, listen: Option<IpAddr>) -> Vec<String> {
     match text {
         Some(text) => text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
-        None => std::iter::once("localhost".to_owned()).chain(listen.filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string())).collect(),
+        None => std::iter::once("localhost".to_owned())
+            .chain(listen.filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()))
+            .collect(),
     }
 }
 

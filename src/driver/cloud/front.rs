@@ -155,7 +155,12 @@ impl Front {
         let by_front = about_tls
             || matches!(
                 behaviour,
-                Behaviour::Accept | Behaviour::Refuse | Behaviour::Reset | Behaviour::Silent | Behaviour::Drop | Behaviour::Slow(_)
+                Behaviour::Accept
+                    | Behaviour::Refuse
+                    | Behaviour::Reset
+                    | Behaviour::Silent
+                    | Behaviour::Drop
+                    | Behaviour::Slow(_)
             );
         if !by_front && !self.service.can(behaviour) {
             return Err(failed("this kind of service cannot; see its section in docs/instruments.md".to_owned()));
@@ -301,7 +306,7 @@ async fn connection(shared: Arc<Shared>, socket: Socket, reset: Arc<AtomicBool>,
 async fn serve(shared: &Shared, stream: Box<dyn Stream>, number: u64, behaviour: watch::Receiver<Behaviour>) -> String {
     let mut connection = Connection { number, name: None, log: Arc::clone(&shared.log), behaviour: behaviour.clone() };
     let (stream, first) = match &shared.authority {
-        None => (stream, "in plain text".to_owned()),
+        None => (stream, "data in plain text".to_owned()),
         Some(authority) => {
             // The certificate is that of the behaviour when the hello comes, which may be later than the connection.
             released(behaviour.clone(), frozen).await;
@@ -318,7 +323,7 @@ async fn serve(shared: &Shared, stream: Box<dyn Stream>, number: u64, behaviour:
                         Behaviour::Certificate(bad) => format!(" although the certificate is {bad}"),
                         _ => String::new(),
                     };
-                    (stream, format!("of application data{bad}"))
+                    (stream, format!("application data{bad}"))
                 }
             }
         }

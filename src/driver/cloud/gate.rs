@@ -88,7 +88,12 @@ impl<S> Gate<S> {
         Self { inner, behaviour, holds, read: None, write: None, late: None, paid: false }
     }
 
-    fn open(behaviour: &watch::Receiver<Behaviour>, holds: fn(&Behaviour) -> bool, held: &mut Option<Held>, cx: &mut Context<'_>) -> Poll<()> {
+    fn open(
+        behaviour: &watch::Receiver<Behaviour>,
+        holds: fn(&Behaviour) -> bool,
+        held: &mut Option<Held>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         loop {
             if let Some(waiting) = held {
                 ready!(waiting.as_mut().poll(cx));
@@ -168,8 +173,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if count > 0
             && let Some(first) = self.first.take()
         {
-            // What the bytes are may be secret: only how many there are is told here.
-            self.log.record(self.connection, EventKind::Data, &format!("{count} bytes {first}"));
+            // What the bytes are may be secret, and how many are read at once means nothing.
+            self.log.record(self.connection, EventKind::Data, &first);
         }
         if let Err(error) = &done
             && let Some(alert) = super::tls::alert(error)

@@ -59,10 +59,12 @@ impl Hello {
     /// # Errors
     /// It is no ClientHello.
     pub fn parse(record: &[u8]) -> Result<Self, String> {
-        let shown = |bytes: &[u8]| bytes.iter().take(16).fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        let shown = |bytes: &[u8]| {
+            bytes.iter().take(16).fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+        };
         let not = || format!("no TLS: {}", shown(record));
         if record.first() != Some(&22) || record.get(1) != Some(&3) || record.get(5) != Some(&1) {
             return Err(not());

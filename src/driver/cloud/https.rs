@@ -160,7 +160,11 @@ impl Service for Https {
     fn can(&self, behaviour: Behaviour) -> bool {
         matches!(
             behaviour,
-            Behaviour::Status(..) | Behaviour::RedirectPlain | Behaviour::TruncatedBody | Behaviour::SlowBody | Behaviour::Rubbish
+            Behaviour::Status(..)
+                | Behaviour::RedirectPlain
+                | Behaviour::TruncatedBody
+                | Behaviour::SlowBody
+                | Behaviour::Rubbish
         )
     }
 }

@@ -15,11 +15,7 @@ use super::{
     gate::{Stream, mute, released},
     tls::AnyServer,
 };
-use crate::channel::{
-    clock::BoxFuture,
-    cloud::Behaviour,
-    link::LinkError,
-};
+use crate::channel::{clock::BoxFuture, cloud::Behaviour, link::LinkError};
 
 /// Time for the real service to answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -93,7 +89,9 @@ async fn pass(stream: &mut Box<dyn Stream>, connection: &Connection, address: &s
         Err(_) => return lose(connection, address, "no answer"),
     };
     match copy_bidirectional(stream, &mut upstream).await {
-        Ok((up, down)) => format!("closed after {up} bytes of the device and {down} of the real service passed through the bench"),
+        Ok((up, down)) => {
+            format!("closed after {up} bytes of the device and {down} of the real service passed through the bench")
+        }
         Err(error) => format!("broken off: {error}"),
     }
 }

@@ -58,12 +58,15 @@ impl Embedded {
             max_retained_messages: 1024,
             max_retained_message_size: 64 * 1024,
             client_channel_capacity: 256,
-            storage_config: StorageConfig { max_queued_messages_per_client: 1024, max_queued_bytes_per_client: 4 << 20, ..storage },
+            storage_config: StorageConfig {
+                max_queued_messages_per_client: 1024,
+                max_queued_bytes_per_client: 4 << 20,
+                ..storage
+            },
             sys_topics_enabled: false,
             ..BrokerConfig::default()
         };
-        let mut broker =
-            mqtt5::broker::MqttBroker::with_config(config).await.map_err(|error| failed(error.to_string()))?;
+        let mut broker = mqtt5::broker::MqttBroker::with_config(config).await.map_err(|error| failed(error.to_string()))?;
         let address = broker.local_addr().ok_or_else(|| failed("it has no address".to_owned()))?;
         let task = tokio::spawn(async move {
             if let Err(error) = broker.run().await {
@@ -156,7 +159,13 @@ fn told(connection: &Connection, end: End) -> String {
     }
 }
 
-async fn relay(stream: &mut Box<dyn Stream>, upstream: TcpStream, connection: &Connection, first: &Packet, protocol: u8) -> String {
+async fn relay(
+    stream: &mut Box<dyn Stream>,
+    upstream: TcpStream,
+    connection: &Connection,
+    first: &Packet,
+    protocol: u8,
+) -> String {
     let (mut from_device, mut to_device) = split(stream);
     let (mut from_broker, mut to_broker) = upstream.into_split();
     let up = async {
@@ -280,7 +289,9 @@ pub(super) async fn publish(
 async fn expect(stream: &mut TcpStream, kind: u8) -> Result<(), String> {
     match Packet::read(stream).await {
         // The second byte of a 3.1.1 CONNACK is its code.
-        Ok(packet) if packet.kind() == kind && (kind != packet::CONNACK || packet.bytes.get(packet.body + 1) == Some(&0)) => Ok(()),
+        Ok(packet) if packet.kind() == kind && (kind != packet::CONNACK || packet.bytes.get(packet.body + 1) == Some(&0)) => {
+            Ok(())
+        }
         Ok(packet) => Err(format!("the broker answered {:02x?}", &packet.bytes[..packet.bytes.len().min(8)])),
         Err(End::Closed) => Err("the broker closed".to_owned()),
         Err(End::Broken(why) | End::Violation(why)) => Err(why),

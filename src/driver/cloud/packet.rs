@@ -323,7 +323,10 @@ mod tests {
     async fn a_connect_is_read_and_its_password_is_not_kept() {
         let packet = read(&own_connect("lock-1", Some(&("lock".to_owned(), "hunter2".to_owned())))).await.unwrap();
         let text = Connect::parse(&packet).unwrap().to_string();
-        assert!(text.starts_with("client lock-1 version 3.1.1 session clean keep-alive 30 s user lock password digest "), "{text}");
+        assert!(
+            text.starts_with("client lock-1 version 3.1.1 session clean keep-alive 30 s user lock password digest "),
+            "{text}"
+        );
         assert!(!text.contains("hunter2") && text.contains(&digest(b"hunter2")));
     }
 

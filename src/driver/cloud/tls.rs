@@ -19,9 +19,7 @@ use super::{
     gate::Stream,
     hello::{self, Hello},
 };
-use crate::channel::{
-    cloud::{Behaviour, CloudLog, EventKind},
-};
+use crate::channel::cloud::{Behaviour, CloudLog, EventKind};
 
 /// Time for a device to answer an offer of an old version; it does so with an alert at once, or waits for more.
 const VERDICT: Duration = Duration::from_secs(3);
