@@ -68,7 +68,7 @@ async fn files_and_fixed_answers_are_served_and_requests_recorded() {
 #[tokio::test]
 async fn each_bad_answer_is_what_it_says() {
     let (mut cloud, firmware, _keep) = service().await;
-    cloud.behave(Behaviour::Status(503, Some(Duration::from_secs(120)))).await;
+    cloud.behave(Behaviour::Status(503, Some(Duration::from_mins(2)))).await;
     let (head, _) = get(&cloud, "GET /fw.bin HTTP/1.1").await;
     assert!(head.starts_with("http/1.1 503") && head.contains("retry-after: 120"), "{head}");
     cloud.behave(Behaviour::Status(429, None)).await;

@@ -35,12 +35,12 @@ pub(super) struct Mqtt {
 /// A broker in this process, for this process: on a loopback port of the system's choice, everything in memory.
 pub(super) struct Embedded {
     pub(super) address: SocketAddr,
-    task: tokio::task::JoinHandle<()>,
+    stop: mqtt5::broker::BrokerShutdownHandle,
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        self.task.abort();
+        self.stop.shutdown();
     }
 }
 
@@ -68,12 +68,13 @@ impl Embedded {
         };
         let mut broker = mqtt5::broker::MqttBroker::with_config(config).await.map_err(|error| failed(error.to_string()))?;
         let address = broker.local_addr().ok_or_else(|| failed("it has no address".to_owned()))?;
-        let task = tokio::spawn(async move {
+        let stop = broker.shutdown_handle();
+        tokio::spawn(async move {
             if let Err(error) = broker.run().await {
                 tracing::error!(%error, "the embedded broker has ended");
             }
         });
-        Ok(Self { address, task })
+        Ok(Self { address, stop })
     }
 }
 
