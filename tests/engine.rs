@@ -279,6 +279,7 @@ fn device() -> Device {
         layout: [("all".to_owned(), (0, None))].into(),
         procedures,
         interruption: None,
+        golden: Vec::new(),
     }
 }
 
@@ -422,6 +423,7 @@ impl Bench {
             journal: journal.clone(),
             header,
             leases: directory.path().join("leases"),
+            wait: None,
             guard: None,
             cuts: CutOptions::default(),
             hold: None,
@@ -723,3 +725,6 @@ async fn facts_about_acts_precede_the_acts() {
     assert!(acting < witnessed && witnessed < received && received < matched);
     assert!(ran.events.iter().enumerate().all(|(i, e)| e.seq == i as u64));
 }
+
+#[path = "engine/network.rs"]
+mod network;

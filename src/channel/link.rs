@@ -8,7 +8,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{ble::BleLink, clock::BoxFuture, cloud::CloudLink, line::LineControl, network::NetworkLink, usb::UsbLink};
+use super::{
+    ble::BleLink,
+    clock::BoxFuture,
+    cloud::CloudLink,
+    finding::{Finding, look_at},
+    line::LineControl,
+    network::NetworkLink,
+    usb::UsbLink,
+};
 use crate::event::{CutOutcome, CutPoint, Witness};
 
 /// A fault of the bench: an instrument did not do its part.
@@ -286,6 +294,15 @@ pub trait Driver: Send + Sync {
     }
     /// Opens it. The device must not notice. An error with [`LinkError::lost`] says that the instrument is not there.
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>>;
+    /// Looks whether the channel could be used, without disturbing the device, and says what to do where it could not: the instrument's presence,
+    /// permission, other programs, read-back. At the least it is opened and closed. The parameters have been checked.
+    fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async move { look_at(self.open(parameters).await).await })
+    }
+    /// Whether a channel needs its instrument for itself: no other channel of the rig can then be on the same one.
+    fn needs_whole_instrument(&self) -> bool {
+        false
+    }
 }
 
 /// Parameters of one channel from the rig file.

@@ -16,8 +16,14 @@ use self::{
     ports::{UsbPort, Wanted},
     stream::{PortLine, PortStream},
 };
+use super::{
+    access::{self, Rule},
+    sysfs::usb_devices,
+    unbound,
+};
 use crate::channel::{
     clock::BoxFuture,
+    finding::{Finding, look_at},
     line::{LineControl as _, Lines},
     link::{ChannelKind, Driver, LinkError, Opened, Parameters},
 };
@@ -112,7 +118,10 @@ impl Settings {
 
     /// Looks for the port among those that are there now.
     fn find(&self) -> Result<Port, LinkError> {
-        let known = ports::ports(Path::new("/sys"), Path::new("/dev")).unwrap_or_default();
+        self.find_among(ports::ports(Path::new("/sys"), Path::new("/dev")).unwrap_or_default())
+    }
+
+    fn find_among(&self, known: Vec<ports::Port>) -> Result<Port, LinkError> {
         match &self.place {
             Place::Path(path) => {
                 // Names under /dev/serial are links to the port. One that is not there keeps its name.
@@ -139,6 +148,9 @@ impl Settings {
         let Some(text) = path.to_str() else { return Err(LinkError::new(operation, "the path is not UTF-8")) };
         // Exclusive is TIOCEXCL and a lock on the file: neither another program nor a second channel of this one gets the port.
         let port = TTYPort::open(&serialport::new(text, self.baud).exclusive(true)).map_err(|error| {
+            if let Some(why) = access::obstacle(&path, Rule::Group) {
+                return LinkError { lost: !path.exists(), ..LinkError::new(&operation, why) };
+            }
             let next = match error.kind() {
                 ErrorKind::NoDevice => "; is it in use by another program, or unplugged?",
                 ErrorKind::Io(std::io::ErrorKind::NotFound) => "; is it plugged in?",
@@ -192,19 +204,32 @@ impl Driver for Serial {
     }
 
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError> {
-        let settings = Settings::from(parameters)?;
-        let port = match (settings.find(), &settings.place) {
-            (Ok(port), _) => port,
-            // One that has no power yet is known by what the rig says of it.
-            (Err(error), Place::Usb(wanted)) if error.lost => return Ok(format!("serial {wanted}")),
-            (Err(error), _) => return Err(error),
-        };
-        // However it is named in the rig, it is one instrument.
-        if let Some(usb) = port.usb {
-            return Ok(format!("serial {usb}"));
-        }
-        let path = std::fs::canonicalize(&port.path).unwrap_or(port.path);
-        Ok(format!("serial {}", path.display()))
+        identity_among(parameters, ports::ports(Path::new("/sys"), Path::new("/dev")).unwrap_or_default())
+    }
+
+    fn needs_whole_instrument(&self) -> bool {
+        true
+    }
+
+    fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async move {
+            let port = match Settings::from(parameters).and_then(|settings| settings.find()) {
+                Ok(port) => port,
+                Err(error) => return vec![not_found(error, parameters)],
+            };
+            let file = std::fs::canonicalize(&port.path).unwrap_or_else(|_| port.path.clone());
+            if let Some(obstacle) = access::denied(&file, Rule::Group).or_else(|| access::in_use(&file, Path::new("/proc"))) {
+                return vec![obstacle];
+            }
+            let found = look_at(self.open(parameters).await).await;
+            let name = |mut finding: Finding| {
+                if !finding.is_problem() {
+                    finding.what = format!("{} {}", port.path.display(), finding.what);
+                }
+                finding
+            };
+            found.into_iter().map(name).collect()
+        })
     }
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
@@ -226,9 +251,92 @@ impl Driver for Serial {
     }
 }
 
+/// What the lease of a port is called, among those that are there.
+pub(super) fn instrument(port: &ports::Port, all: &[ports::Port]) -> String {
+    let Some(usb) = &port.usb else {
+        return format!("serial {}", port.path.display());
+    };
+    // Makers of cheap adapters give all of them one serial number.
+    let same = |other: &&ports::Port| other.usb.as_ref().is_some_and(|other| other.to_string() == usb.to_string());
+    if all.iter().filter(same).count() > 1 { format!("serial {usb} at {}", usb.location) } else { format!("serial {usb}") }
+}
+
+/// However a rig names it, it is one instrument.
+fn identity_among(parameters: &Parameters, known: Vec<ports::Port>) -> Result<String, LinkError> {
+    let settings = Settings::from(parameters)?;
+    let port = match (settings.find_among(known.clone()), &settings.place) {
+        (Ok(port), _) => port,
+        // One that has no power yet is known by what the rig says of it.
+        (Err(error), Place::Usb(wanted)) if error.lost => return Ok(format!("serial {wanted}")),
+        (Err(error), _) => return Err(error),
+    };
+    let path = std::fs::canonicalize(&port.path).unwrap_or(port.path);
+    Ok(instrument(&ports::Port { path, usb: port.usb }, &known))
+}
+
+/// A port that is not there: perhaps the adapter is, and its driver is not.
+fn not_found(error: LinkError, parameters: &Parameters) -> Finding {
+    let sys = Path::new("/sys");
+    let usb = parameters.values.get("usb").and_then(|text| Wanted::parse_usb(text));
+    let location = parameters.values.get("location");
+    let serial = parameters.values.get("serial-number");
+    let devices = usb_devices(sys).unwrap_or_default();
+    let unbound = devices
+        .iter()
+        .filter(|device| usb.is_some_and(|usb| usb == (device.vendor, device.product)))
+        .filter(|device| location.is_none_or(|location| *location == device.location))
+        .filter(|device| serial.is_none_or(|serial| device.serial_number.as_ref() == Some(serial)))
+        .find_map(|device| unbound::reason(sys, device));
+    unbound
+        .unwrap_or_else(|| Finding::absent(error.what, "plug it in, or correct the rig; `hilbench discover` lists what is there"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn by_whatever_name_one_port_has_one_identity() {
+        let root = tempfile::tempdir().unwrap();
+        let (file, link) = (root.path().join("ttyACM0"), root.path().join("usb-Maker_Board_9900-if01"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let usb = |serial: Option<&str>, location: &str| UsbPort {
+            vendor: 0x0D28,
+            product: 0x0204,
+            serial_number: serial.map(str::to_owned),
+            interface: 1,
+            location: location.to_owned(),
+            product_name: None,
+        };
+        let port = |path: &Path, usb: UsbPort| ports::Port { path: path.to_owned(), usb: Some(usb) };
+        let (file, link) = (file.to_str().unwrap(), link.to_str().unwrap());
+        let names: [&[(&str, &str)]; 5] = [
+            &[("path", file)],
+            &[("path", link)],
+            &[("usb", "0d28:0204")],
+            &[("serial-number", "9900"), ("baud", "9600")],
+            &[("location", "1-1"), ("interface", "1")],
+        ];
+        for (serial, twin, identity) in [
+            (Some("9900"), None, "serial usb 0d28:0204 serial number 9900 interface 1"),
+            (Some("9900"), Some("9900"), "serial usb 0d28:0204 serial number 9900 interface 1 at 1-1"),
+            (None, None, "serial usb 0d28:0204 at 1-1 interface 1"),
+        ] {
+            let mut known = vec![port(Path::new(file), usb(serial, "1-1"))];
+            known.extend(twin.map(|twin| port(Path::new("/dev/ttyACM1"), usb(Some(twin), "1-2"))));
+            for name in names {
+                let by_number = name[0].0 == "serial-number" || name[0].0 == "usb";
+                if by_number && (serial.is_none() || twin.is_some()) {
+                    continue;
+                }
+                assert_eq!(identity_among(&parameters(name), known.clone()).unwrap(), identity, "{name:?}");
+            }
+            // A relay board on that port is the same instrument as the console on it.
+            let relay = parameters(&[("path", link), ("channel", "1"), ("read-back", "true")]);
+            assert_eq!(identity_among(&relay, known).unwrap(), identity);
+        }
+    }
 
     fn parameters(values: &[(&str, &str)]) -> Parameters {
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

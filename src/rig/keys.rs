@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::golden::GOLDEN;
 use crate::{
     document::{Key, Keys, OneOf, Shape, Word},
     step::keys::STEPS,
@@ -118,6 +119,7 @@ pub static DEVICE: Keys = Keys::new(
         Key::optional("layout", Shape::Named(&Shape::Map(&REGION)), "Regions of an image file, for plans that alter images."),
         Key::optional("procedures", Shape::Named(&Shape::Map(&PROCEDURE)), "How common operations are done."),
         Key::optional("interruption", Shape::Map(&INTERRUPTION), INTERRUPTION.what),
+        GOLDEN,
     ],
 );
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use super::golden::Golden;
 use crate::{
     channel::link::Parameters,
     step::{Step, Template, Within},
@@ -87,6 +88,8 @@ pub struct Device {
     pub procedures: BTreeMap<String, Procedure>,
     /// How a power-cut search questions the device, if declared.
     pub interruption: Option<Interruption>,
+    /// What a known good device shows on each channel, in the order of the file.
+    pub golden: Vec<Golden>,
 }
 
 /// An image of the device.

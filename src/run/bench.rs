@@ -128,6 +128,11 @@ impl Bench {
                 }
                 Opened::Network(mut link) => {
                     link.watch(notices(name, recorder));
+                    if let Err(error) = link.start().await {
+                        let error = LinkError { operation: format!("open channel {name}: {}", error.operation), ..error };
+                        bench.close().await;
+                        return Err((bench.guard.into_inner(), error));
+                    }
                     bench.networks.insert(name.clone(), Mutex::new(link));
                 }
                 Opened::Cloud(mut link) => {

@@ -57,7 +57,7 @@ pub struct Executor {
     pub(super) values: Values,
     /// Per console: where the next expectation looks from.
     marks: BTreeMap<String, Mark>,
-    /// Per cloud: the same.
+    /// Per cloud: where the next expectation looks from.
     pub(super) cloud_marks: BTreeMap<String, u64>,
     ledger: Ledger,
     /// Whether stop requests end the steps; not in `finally`.

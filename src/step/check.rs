@@ -155,6 +155,10 @@ impl Walk<'_> {
             "power-cut-search" => self.search(entry),
             _ => {}
         }
+        if let Some((key, why)) = super::network::contradiction(&entry.name, map) {
+            let place = map.known.iter().find(|known| known.name == key).map_or(&entry.place, |known| &known.value.place);
+            self.push(Diagnostic::new(Code::KeyConflict, place.clone(), why));
+        }
     }
 
     /// A channel by name and kind.
