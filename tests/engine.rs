@@ -36,6 +36,8 @@ use tokio::{
     sync::mpsc,
 };
 
+#[path = "engine/cloud.rs"]
+mod cloud;
 #[path = "engine/serial.rs"]
 mod serial;
 
@@ -381,34 +383,24 @@ impl std::io::Write for Full {
 
 impl Bench {
     async fn run(self, plan: Plan) -> Ran {
-<<<<<<< HEAD
         let world = Arc::clone(&self.world);
-        let directory = tempfile::tempdir().unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
         let mut registry = Registry::new()
             .with(Arc::new(FakeConsole(self.answer)))
             .with(Arc::new(FakeSupply(self.supply, Arc::clone(&world))))
             .with(Arc::new(FakeButton(Arc::clone(&world), self.button_panics)));
         let mut rig = rig();
-        if let Some((driver, parameters)) = self.console {
+        if let Some((driver, parameters)) = self.console.clone() {
             registry = registry.with(driver);
             let known = rig.channels["console"].clone();
             rig.channels.insert("console".to_owned(), ChannelSpec { parameters, ..known });
         }
-=======
-        let world = Arc::new(World::default());
-        let registry = Registry::new()
-            .with(Arc::new(FakeConsole(self.answer)))
-            .with(Arc::new(FakeSupply(self.supply, Arc::clone(&world))))
-            .with(Arc::new(FakeButton(Arc::clone(&world), self.button_panics)));
-        self.run_on(plan, rig(), registry, world).await
+        self.run_on(plan, rig, registry, world).await
     }
 
     /// On another rig with other drivers.
     async fn run_on(self, plan: Plan, rig: Rig, registry: Registry, world: Arc<World>) -> Ran {
         let directory = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
->>>>>>> h/ble
         let run_id = RunId::from("20260101-000000-0001");
         let bench_clock = Arc::clone(&clock);
         let mut options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));

@@ -231,12 +231,11 @@ impl Driver for CloudMqtt {
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
         Box::pin(async move {
             let credentials = credentials(parameters, self.name())?;
-            let (broker, embedded) = match upstream(parameters, self.name())? {
-                Some(upstream) => (upstream, None),
-                None => {
-                    let embedded = Embedded::start().await?;
-                    (embedded.address.to_string(), Some(embedded))
-                }
+            let (broker, embedded) = if let Some(upstream) = upstream(parameters, self.name())? {
+                (upstream, None)
+            } else {
+                let embedded = Embedded::start().await?;
+                (embedded.address.to_string(), Some(embedded))
             };
             let service = Arc::new(Mqtt { broker: broker.clone(), credentials: credentials.clone() });
             let link = Link::open(self.name(), parameters, authority(parameters, self.name())?, service).await?;

@@ -204,14 +204,14 @@ impl Executor {
         }
         let times: Vec<Duration> =
             since.events.iter().filter(|event| event.kind == kind && !event.by_bench).map(|event| event.at).collect();
-        let minutes = (ended - begun).as_secs_f64() / 60.0;
+        let minutes = ended.saturating_sub(begun).max(Duration::from_millis(1)).as_secs_f64() / 60.0;
         let per_minute = times.len() as f64 / minutes;
         let seconds = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
         let record = serde_json::json!({
-            "event": kind.word(), "during_s": seconds(ended - begun), "count": times.len(), "per_minute": per_minute,
+            "event": kind.word(), "during_s": seconds(ended.saturating_sub(begun)), "count": times.len(), "per_minute": per_minute,
             "complete": !since.gap,
             "at_s": times.iter().map(|at| seconds(at.saturating_sub(begun))).collect::<Vec<_>>(),
-            "intervals_s": times.windows(2).map(|pair| seconds(pair[1] - pair[0])).collect::<Vec<_>>(),
+            "intervals_s": times.windows(2).map(|pair| seconds(pair[1].saturating_sub(pair[0]))).collect::<Vec<_>>(),
         });
         let evidence = self.write(id, channel, &record.to_string());
         let (too_many, too_few) =

@@ -281,9 +281,9 @@ impl Inner {
         let line = format!("{}\n", event.json()).into_bytes();
         let told = self.second.1 < TOLD_PER_SECOND;
         if told {
-            self.second.1 += 1
+            self.second.1 += 1;
         } else {
-            self.second.2 += 1
+            self.second.2 += 1;
         }
         let what =
             if told { format!("connection {} {}: {}", event.connection, event.kind.word(), event.text) } else { String::new() };

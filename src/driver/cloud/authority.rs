@@ -16,7 +16,7 @@ use rcgen::{
 use rustls::{
     ServerConfig,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject as _},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -94,7 +94,9 @@ impl Authority {
             return Err(problem("the certificate and the private key do not belong together".to_owned()));
         }
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(|error| problem(error.to_string()))?;
-        CertificateParams::new(names.to_vec()).map_err(|error| problem(format!("names of the service: {error}")))?;
+        if let Some(name) = names.iter().find(|name| ServerName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_err()) {
+            return Err(problem(format!("`{name}` is no name that a certificate can hold")));
+        }
         Ok(Self {
             issuer,
             certificate: der,

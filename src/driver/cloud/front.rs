@@ -11,7 +11,6 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -20,7 +19,7 @@ use tokio::{
 
 use super::{
     authority::Authority,
-    gate::{Gate, Socket, Watched, frozen, mute, released},
+    gate::{Gate, Socket, Stream, Watched, frozen, mute, released},
     tls,
 };
 use crate::{
@@ -81,14 +80,10 @@ async fn begin<T>(behaviour: &watch::Receiver<Behaviour>, act: impl Future<Outpu
     }
 }
 
-/// A connection, whatever lies between: TCP, TLS, a gate.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
-
 /// What speaks the protocol.
 pub(super) trait Service: Send + Sync {
     /// Serves one connection; the text is how it ended.
-    fn serve(&self, stream: Box<dyn Wire>, connection: Connection) -> BoxFuture<'static, String>;
+    fn serve(&self, stream: Box<dyn Stream>, connection: Connection) -> BoxFuture<'static, String>;
     /// Whether it can behave like this, beyond what the front does.
     fn can(&self, behaviour: Behaviour) -> bool;
 }
@@ -308,10 +303,10 @@ async fn connection(shared: Arc<Shared>, socket: Socket, reset: Arc<AtomicBool>,
     }
 }
 
-async fn serve(shared: &Shared, stream: Box<dyn Wire>, number: u64, behaviour: watch::Receiver<Behaviour>) -> String {
+async fn serve(shared: &Shared, stream: Box<dyn Stream>, number: u64, behaviour: watch::Receiver<Behaviour>) -> String {
     let mut connection = Connection { number, name: None, log: Arc::clone(&shared.log), behaviour: behaviour.clone() };
     let (stream, first) = match &shared.authority {
-        None => (stream, "in plain text".to_owned()),
+        None => (stream, "data in plain text".to_owned()),
         Some(authority) => {
             // The certificate is that of the behaviour when the hello comes, which may be later than the connection.
             released(behaviour.clone(), frozen).await;
@@ -328,7 +323,7 @@ async fn serve(shared: &Shared, stream: Box<dyn Wire>, number: u64, behaviour: w
                         Behaviour::Certificate(bad) => format!(" although the certificate is {bad}"),
                         _ => String::new(),
                     };
-                    (stream, format!("of application data{bad}"))
+                    (stream, format!("application data{bad}"))
                 }
             }
         }

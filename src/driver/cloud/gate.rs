@@ -19,6 +19,10 @@ use tokio::{
 
 use crate::channel::cloud::{Behaviour, CloudLog, EventKind};
 
+/// A stream to a device, whatever is around it.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 type Held = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Whether a frozen service holds everything.
@@ -169,8 +173,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if count > 0
             && let Some(first) = self.first.take()
         {
-            // What the bytes are may be secret: only how many there are is told here.
-            self.log.record(self.connection, EventKind::Data, &format!("{count} bytes {first}"));
+            // What the bytes are may be secret, and how many are read at once means nothing.
+            self.log.record(self.connection, EventKind::Data, &first);
         }
         if let Err(error) = &done
             && let Some(alert) = super::tls::alert(error)

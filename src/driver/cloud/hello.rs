@@ -78,7 +78,7 @@ impl Hello {
             hello.versions = vec![legacy];
             hello.ciphers = body.vector(2)?.u16s();
             body.vector(1)?;
-            let mut extensions = body.vector(2).or_else(|| Some(Reader(&[])))?;
+            let mut extensions = body.vector(2).or(Some(Reader(&[])))?;
             while let (Some(kind), Some(mut content)) = (extensions.u16(), extensions.vector(2)) {
                 match kind {
                     0 => {

@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use futures::Stream;
 use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -26,8 +25,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::{
-    front::{BEGIN, Connection, Service, Wire},
-    gate::{mute, released},
+    front::{BEGIN, Connection, Service},
+    gate::{Stream, mute, released},
     packet::shown,
 };
 use crate::channel::{
@@ -47,7 +46,7 @@ const PIECE: usize = 64 * 1024;
 /// Largest file of answers.
 const ANSWERS: u64 = 4 << 20;
 
-type Body = StreamBody<Pin<Box<dyn Stream<Item = io::Result<Frame<Bytes>>> + Send>>>;
+type Body = StreamBody<Pin<Box<dyn futures::Stream<Item = io::Result<Frame<Bytes>>> + Send>>>;
 
 /// A fixed answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +119,7 @@ fn parse(text: &str) -> Result<BTreeMap<String, Answer>, String> {
 }
 
 impl Service for Https {
-    fn serve(&self, stream: Box<dyn Wire>, connection: Connection) -> BoxFuture<'static, String> {
+    fn serve(&self, stream: Box<dyn Stream>, connection: Connection) -> BoxFuture<'static, String> {
         let service = self.clone();
         Box::pin(async move {
             let begun = Arc::new(AtomicBool::new(false));

@@ -11,8 +11,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    front::{Connection, Service, Wire},
-    gate::{mute, released},
+    front::{Connection, Service},
+    gate::{Stream, mute, released},
     tls::AnyServer,
 };
 use crate::channel::{clock::BoxFuture, cloud::Behaviour, link::LinkError};
@@ -41,7 +41,7 @@ impl Interposer {
 }
 
 impl Service for Interposer {
-    fn serve(&self, mut stream: Box<dyn Wire>, connection: Connection) -> BoxFuture<'static, String> {
+    fn serve(&self, mut stream: Box<dyn Stream>, connection: Connection) -> BoxFuture<'static, String> {
         let upstream = self.upstream.clone();
         Box::pin(async move {
             let end = match upstream {
@@ -58,7 +58,7 @@ impl Service for Interposer {
     }
 }
 
-async fn swallow(stream: &mut Box<dyn Wire>) -> String {
+async fn swallow(stream: &mut Box<dyn Stream>) -> String {
     let (mut piece, mut count) = ([0; 4096], 0_u64);
     loop {
         match stream.read(&mut piece).await {
@@ -69,12 +69,12 @@ async fn swallow(stream: &mut Box<dyn Wire>) -> String {
     }
 }
 
-async fn pass(stream: &mut Box<dyn Wire>, connection: &Connection, address: &str, connector: Option<TlsConnector>) -> String {
+async fn pass(stream: &mut Box<dyn Stream>, connection: &Connection, address: &str, connector: Option<TlsConnector>) -> String {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let name = connection.name.clone().unwrap_or_else(|| host.trim_matches(['[', ']']).to_owned());
     let reach = async {
         let upstream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        let upstream: Box<dyn Wire> = match connector {
+        let upstream: Box<dyn Stream> = match connector {
             None => Box::new(upstream),
             Some(connector) => {
                 let name = ServerName::try_from(name).map_err(|error| error.to_string())?;

@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use super::{
-    front::{Connection, Service, Wire},
-    gate::{mute, released},
+    front::{Connection, Service},
+    gate::{Stream, mute, released},
     packet::{self, Aliases, Connect, End, Packet},
 };
 use crate::channel::{
@@ -35,12 +35,12 @@ pub(super) struct Mqtt {
 /// A broker in this process, for this process: on a loopback port of the system's choice, everything in memory.
 pub(super) struct Embedded {
     pub(super) address: SocketAddr,
-    task: tokio::task::JoinHandle<()>,
+    stop: mqtt5::broker::BrokerShutdownHandle,
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        self.task.abort();
+        self.stop.shutdown();
     }
 }
 
@@ -68,17 +68,18 @@ impl Embedded {
         };
         let mut broker = mqtt5::broker::MqttBroker::with_config(config).await.map_err(|error| failed(error.to_string()))?;
         let address = broker.local_addr().ok_or_else(|| failed("it has no address".to_owned()))?;
-        let task = tokio::spawn(async move {
+        let stop = broker.shutdown_handle();
+        tokio::spawn(async move {
             if let Err(error) = broker.run().await {
                 tracing::error!(%error, "the embedded broker has ended");
             }
         });
-        Ok(Self { address, task })
+        Ok(Self { address, stop })
     }
 }
 
 impl Service for Mqtt {
-    fn serve(&self, mut stream: Box<dyn Wire>, connection: Connection) -> BoxFuture<'static, String> {
+    fn serve(&self, mut stream: Box<dyn Stream>, connection: Connection) -> BoxFuture<'static, String> {
         let (broker, credentials) = (self.broker.clone(), self.credentials.clone());
         Box::pin(async move {
             let end = serve(&mut stream, &connection, &broker, credentials.as_ref()).await;
@@ -95,7 +96,7 @@ impl Service for Mqtt {
 }
 
 async fn serve(
-    stream: &mut Box<dyn Wire>,
+    stream: &mut Box<dyn Stream>,
     connection: &Connection,
     broker: &str,
     credentials: Option<&(String, String)>,
@@ -159,7 +160,13 @@ fn told(connection: &Connection, end: End) -> String {
     }
 }
 
-async fn relay(stream: &mut Box<dyn Wire>, upstream: TcpStream, connection: &Connection, first: &Packet, protocol: u8) -> String {
+async fn relay(
+    stream: &mut Box<dyn Stream>,
+    upstream: TcpStream,
+    connection: &Connection,
+    first: &Packet,
+    protocol: u8,
+) -> String {
     let (mut from_device, mut to_device) = split(stream);
     let (mut from_broker, mut to_broker) = upstream.into_split();
     let up = async {

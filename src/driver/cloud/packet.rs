@@ -119,17 +119,17 @@ impl<'a> Reader<'a> {
         }
         None
     }
-    /// Properties, section 2.2.2; returns the topic alias, which is all that is needed of them.
-    fn properties(&mut self, protocol: u8) -> Option<Option<u16>> {
+    /// Properties, section 2.2.2; returns the topic alias, which is all that is needed of them, or 0, which is none.
+    fn properties(&mut self, protocol: u8) -> Option<u16> {
         if protocol < 5 {
-            return Some(None);
+            return Some(0);
         }
         let length = self.varint()?;
         let mut inner = Reader(self.take(length)?);
-        let mut alias = None;
+        let mut alias = 0;
         while let Some(id) = inner.varint() {
             match id {
-                0x23 => alias = Some(inner.u16()?),
+                0x23 => alias = inner.u16()?,
                 0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2A => drop(inner.take(1)?),
                 0x13 | 0x21 | 0x22 => drop(inner.take(2)?),
                 0x02 | 0x11 | 0x18 | 0x27 => drop(inner.take(4)?),
@@ -221,7 +221,8 @@ pub(super) fn publish(packet: &Packet, protocol: u8, aliases: &mut Aliases) -> O
     if qos > 0 {
         reader.u16()?;
     }
-    if let Some(alias) = reader.properties(protocol)? {
+    let alias = reader.properties(protocol)?;
+    if alias != 0 {
         if topic.is_empty() {
             topic = aliases.get(&alias).cloned().unwrap_or_else(|| format!("alias {alias}"));
         } else if aliases.len() < ALIASES {

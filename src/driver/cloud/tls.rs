@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     authority::Authority,
-    front::Wire,
+    gate::Stream,
     hello::{self, Hello},
 };
 use crate::channel::cloud::{Behaviour, CloudLog, EventKind};
@@ -84,12 +84,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 
 /// Does the server's part of TLS. `Err` is why the connection ends here.
 pub(super) async fn accept(
-    mut stream: Box<dyn Wire>,
+    mut stream: Box<dyn Stream>,
     authority: &Authority,
     behaviour: Behaviour,
     log: &CloudLog,
     connection: u64,
-) -> Result<(Box<dyn Wire>, Hello), String> {
+) -> Result<(Box<dyn Stream>, Hello), String> {
     let mut first = Vec::new();
     loop {
         // What is no TLS record is not waited for: its length means nothing.
@@ -147,7 +147,7 @@ pub(super) async fn accept(
 }
 
 /// Answers in plain text; a device that goes on in plain text has been downgraded.
-async fn plaintext(mut stream: Box<dyn Wire>, log: &CloudLog, connection: u64) -> String {
+async fn plaintext(mut stream: Box<dyn Stream>, log: &CloudLog, connection: u64) -> String {
     if let Err(error) = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await {
         return error.to_string();
     }
@@ -155,7 +155,7 @@ async fn plaintext(mut stream: Box<dyn Wire>, log: &CloudLog, connection: u64) -
 }
 
 /// Answers with the ServerHello of an old version and the first cipher suite of the device that version has.
-async fn old(mut stream: Box<dyn Wire>, hello: &Hello, minor: u8, log: &CloudLog, connection: u64) -> String {
+async fn old(mut stream: Box<dyn Stream>, hello: &Hello, minor: u8, log: &CloudLog, connection: u64) -> String {
     // TLS_(ECDHE_)RSA/ECDSA with AES or 3DES in CBC mode and SHA-1: RFC 5246 appendix A.5, RFC 8422 section 6.
     let known = [0xC009, 0xC00A, 0xC013, 0xC014, 0x002F, 0x0035, 0x000A];
     let cipher = hello.ciphers.iter().copied().find(|cipher| known.contains(cipher)).unwrap_or(0x002F);
@@ -177,7 +177,7 @@ async fn old(mut stream: Box<dyn Wire>, hello: &Hello, minor: u8, log: &CloudLog
 }
 
 /// What a device says to something that it must refuse: an alert or the end of the connection is a refusal.
-async fn answer(mut stream: Box<dyn Wire>, log: &CloudLog, connection: u64, offer: &str) -> String {
+async fn answer(mut stream: Box<dyn Stream>, log: &CloudLog, connection: u64, offer: &str) -> String {
     let mut bytes = [0; 7];
     match timeout(VERDICT, stream.read_exact(&mut bytes)).await {
         Ok(Ok(_)) if bytes[0] == 21 => {
