@@ -5,6 +5,7 @@ mod check;
 mod discover;
 mod exit;
 mod guard;
+mod probe_worker;
 mod run;
 mod runs;
 mod schema;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Recover(arguments) => runs::recover(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Guard => guard::guard(),
+        Command::ProbeWorker => probe_worker::work(),
     };
     exit.into()
 }

@@ -20,6 +20,7 @@ pub mod images;
 pub mod lease;
 mod network;
 pub mod outcome;
+mod probe;
 pub mod record;
 pub mod registry;
 pub mod stop;

@@ -11,6 +11,7 @@ pub mod cloud;
 pub mod keys;
 pub mod network;
 pub mod pattern;
+pub mod probe;
 pub mod template;
 pub mod usb;
 pub mod world;
@@ -216,6 +217,13 @@ pub enum StepKind {
         pause: Duration,
         /// The steps.
         steps: Vec<Step>,
+    },
+    /// Something else with a debug probe.
+    Probe {
+        /// Probe channel.
+        channel: String,
+        /// What.
+        step: probe::ProbeStep,
     },
     /// Something on the device's USB port.
     Usb {

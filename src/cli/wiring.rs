@@ -114,7 +114,7 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
     let virtual_driver = |part| VirtualDriver { part, bench: bench.cloned(), identity: identity.to_owned() };
     Registry::new()
         .with(Arc::new(Serial))
-        .with(Arc::new(ProbeRs))
+        .with(Arc::new(ProbeRs::with_worker(probe_worker())))
         .with(Arc::new(CommandSupply))
         .with(Arc::new(LcusRelay))
         .with(Arc::new(UsbPortSupply))
@@ -122,6 +122,13 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
         .with(Arc::new(virtual_driver(Part::Console)))
         .with(Arc::new(virtual_driver(Part::Button)))
         .with(Arc::new(virtual_driver(Part::Probe)))
+}
+
+/// Command of the process that does the operations of debug probes.
+fn probe_worker() -> Vec<String> {
+    // Without a path to this program the worker cannot be started, and the first operation says so.
+    let program = std::env::current_exe().map_or_else(|_| String::new(), |path| path.display().to_string());
+    vec![program, "probe-worker".to_owned()]
 }
 
 /// A channel of the virtual bench.
@@ -188,7 +195,7 @@ impl Driver for VirtualDriver {
     }
 
     fn writable(&self, parameters: &Parameters) -> Result<Option<Vec<std::ops::Range<u64>>>, LinkError> {
-        if self.part == Part::Probe { ProbeRs.writable(parameters) } else { Ok(None) }
+        if self.part == Part::Probe { ProbeRs::in_process().writable(parameters) } else { Ok(None) }
     }
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
@@ -207,7 +214,7 @@ impl Driver for VirtualDriver {
                 Part::Probe => {
                     let mut probe = parameters.clone();
                     probe.values.insert("probe".to_owned(), self.bench()?.probe_selector());
-                    ProbeRs.open(&probe).await
+                    ProbeRs::in_process().open(&probe).await
                 }
             }
         })

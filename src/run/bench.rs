@@ -48,6 +48,8 @@ pub struct Bench {
     pub networks: BTreeMap<String, Mutex<Box<dyn NetworkLink>>>,
     /// Clouds.
     pub clouds: BTreeMap<String, Mutex<Box<dyn CloudLink>>>,
+    /// Whether the unit may lose everything on it.
+    pub sacrificial: bool,
     /// Time base.
     pub clock: Arc<dyn Clock>,
     recorder: Recorder,
@@ -75,6 +77,7 @@ impl Bench {
             bles: BTreeMap::new(),
             networks: BTreeMap::new(),
             clouds: BTreeMap::new(),
+            sacrificial: rig.sacrificial,
             clock: Arc::clone(&clock),
             recorder: recorder.clone(),
             guard: Mutex::new(guard),

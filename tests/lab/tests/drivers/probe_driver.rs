@@ -33,7 +33,7 @@ fn parameters(serial: &str) -> Parameters {
 }
 
 async fn open(serial: &str) -> Result<Box<dyn ProbeLink>, LinkError> {
-    match ProbeRs.open(&parameters(serial)).await? {
+    match ProbeRs::in_process().open(&parameters(serial)).await? {
         Opened::Probe(link) => Ok(link),
         _ => panic!("it is a probe"),
     }
