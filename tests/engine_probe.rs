@@ -15,6 +15,7 @@ use hilbench::{
         link::{ChannelKind, Driver, LinkError, Opened, Parameters, ProbeLink, Proof, Segment},
         probe::{LockReading, LockVerdict},
     },
+    driver::probe::lock::Family,
     event::{Event, Fact, RunHeader, RunId, Verdict, Witness},
     journal::{Journal, Options},
     plan::model::{Case, Plan},
@@ -147,14 +148,7 @@ async fn ran(probe: &Probe, sacrificial: bool, steps: Vec<StepKind>) -> Ran {
     let mut cursor = journal.observe();
     let steps = steps.into_iter().map(|kind| Step { kind, line: 1 }).collect();
     let minute = Duration::from_secs(60);
-    let case = Case {
-        id: "case".to_owned(),
-        title: "case".to_owned(),
-        assesses: Vec::new(),
-        timeout: minute,
-        steps,
-        line: 1,
-    };
+    let case = Case { id: "case".to_owned(), title: "case".to_owned(), assesses: Vec::new(), timeout: minute, steps, line: 1 };
     let plan = Plan {
         name: "plan".to_owned(),
         title: "plan".to_owned(),
@@ -253,6 +247,12 @@ fn lock(expect: Lock) -> StepKind {
 
 fn dump(address: u32, length: u32) -> StepKind {
     probe(ProbeStep::DumpMemory { address, length, name: "code".to_owned() })
+}
+
+#[test]
+fn plans_name_families_as_the_driver_does() {
+    let named: Vec<_> = hilbench::step::probe::FAMILIES.iter().map(|word| word.word).collect();
+    assert_eq!(named, Family::ALL.map(Family::name));
 }
 
 #[tokio::test]

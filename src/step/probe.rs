@@ -73,6 +73,35 @@ impl Lock {
     }
 }
 
+/// Rules by which locks are read, named as the driver has them (a test compares); chips by the beginnings of their names.
+pub const FAMILIES: &[Word] = &[
+    Word { word: "nrf51", what: "Chips nrf51." },
+    Word { word: "nrf52", what: "Chips nrf52." },
+    Word { word: "nrf53", what: "Chips nrf53." },
+    Word { word: "nrf91", what: "Chips nrf91." },
+    Word { word: "nrf54l", what: "Chips nrf54l." },
+    Word { word: "stm32-f0-f3", what: "Chips stm32f0, stm32f3." },
+    Word { word: "stm32-f1", what: "Chips stm32f1." },
+    Word { word: "stm32-f2-f4-f7", what: "Chips stm32f2, stm32f4, stm32f7." },
+    Word { word: "stm32-l0", what: "Chips stm32l0." },
+    Word { word: "stm32-l1", what: "Chips stm32l1." },
+    Word { word: "stm32-g0-g4-l4", what: "Chips stm32g0, stm32g4, stm32l4, stm32c0, stm32u0." },
+    Word { word: "stm32-wb-wl", what: "Chips stm32wb, stm32wl." },
+    Word { word: "stm32-h7", what: "Chips stm32h7." },
+    Word { word: "stm32-l5-u5", what: "Chips stm32l5, stm32u5, stm32u3." },
+    Word { word: "sam-d-e", what: "Chips atsamd, atsame5, atsamda1, atsaml21, atsaml22, atsamc2, atsamr." },
+    Word { word: "kinetis", what: "Chips mk, s32k11, s32k14." },
+    Word { word: "lpc-crp", what: "Chips lpc8, lpc11, lpc12, lpc13, lpc15, lpc17, lpc40, lpc541, lpc546." },
+    Word { word: "lpc55", what: "Chips lpc55." },
+    Word { word: "efm32", what: "Chips efm32, efr32bg1, efr32fg1, efr32mg1." },
+    Word {
+        word: "efr32-s2",
+        what: "Chips efm32pg2, efr32bg2, efr32fg2, efr32mg2, efr32zg2, bgm21, bgm22, bgm24, mgm21, mgm22, mgm24.",
+    },
+    Word { word: "cc13xx-cc26xx", what: "Chips cc13, cc26." },
+    Word { word: "rp2040", what: "Chips rp2040." },
+    Word { word: "rp2350", what: "Chips rp2350, rp235." },
+];
 const CHANNEL: Key = Key::needed("channel", Shape::Name, "Debug probe channel.");
 const LOCKS: &[Word] = &[
     Word { word: "open", what: "Memory can be read." },
