@@ -13,5 +13,6 @@ pub mod line;
 pub mod link;
 pub mod matcher;
 pub mod network;
+pub mod probe;
 pub mod tap;
 pub mod usb;

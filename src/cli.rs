@@ -7,6 +7,7 @@ mod doctor;
 mod exit;
 mod guard;
 mod leases;
+mod probe_worker;
 mod run;
 mod runs;
 mod schema;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Recover(arguments) => runs::recover(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Guard => guard::guard(),
+        Command::ProbeWorker => probe_worker::work(),
     };
     exit.into()
 }

@@ -24,6 +24,7 @@ mod line;
 mod network;
 pub mod outcome;
 mod patience;
+mod probe;
 pub mod record;
 pub mod registry;
 pub mod stop;

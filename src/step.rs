@@ -12,6 +12,7 @@ pub mod keys;
 pub mod line;
 pub mod network;
 pub mod pattern;
+pub mod probe;
 pub mod template;
 pub mod usb;
 pub mod world;
@@ -224,6 +225,13 @@ pub enum StepKind {
         channel: String,
         /// What.
         step: line::LineStep,
+    },
+    /// Something else with a debug probe.
+    Probe {
+        /// Probe channel.
+        channel: String,
+        /// What.
+        step: probe::ProbeStep,
     },
     /// Something on the device's USB port.
     Usb {

@@ -44,7 +44,11 @@ fn check(path: &Path) -> Report {
     } else if text.contains("/devices/") {
         load_device(path).map(|device| device.report)
     } else {
-        load_plan(path).and_then(|plan| bind(&plan, &rig("tests/fixtures/rigs/valid/bench.yaml"))).map(|bound| bound.report)
+        // Whether a unit may be erased is the rig's to say.
+        let bench = if text.ends_with("sacrifice.yaml") { "keepsake" } else { "bench" };
+        load_plan(path)
+            .and_then(|plan| bind(&plan, &rig(&format!("tests/fixtures/rigs/valid/{bench}.yaml"))))
+            .map(|bound| bound.report)
     };
     result.unwrap_or_else(|report| report)
 }
@@ -102,6 +106,17 @@ fn invalid_files_are_told() {
             insta::assert_snapshot!(name, shown);
         });
     }
+}
+
+#[test]
+fn nothing_is_erased_on_a_rig_that_does_not_say_so() {
+    let plan = load_plan(Path::new("tests/fixtures/plans/invalid/sacrifice.yaml")).unwrap();
+    let told = bind(&plan, &rig("tests/fixtures/rigs/valid/keepsake.yaml")).unwrap_err();
+    let lines: Vec<_> = told.diagnostics.iter().map(|diagnostic| (diagnostic.code, diagnostic.primary.place.line())).collect();
+    assert_eq!(lines, [(Code::NotSacrificial, 7), (Code::NotSacrificial, 14)], "the step, and the procedure that does it");
+    let allowed = bind(&plan, &rig("tests/fixtures/rigs/valid/bench.yaml")).unwrap();
+    assert!(allowed.report.is_empty() && allowed.rig.sacrificial);
+    bind(&plan, &rig("tests/fixtures/rigs/valid/no-probe.yaml")).expect("without a probe its cases are not applicable");
 }
 
 #[test]

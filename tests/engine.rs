@@ -363,6 +363,7 @@ fn rig() -> Rig {
             SafeAction::Release { channel: "button".to_owned() },
             SafeAction::Power { channel: "supply".to_owned(), up: false },
         ],
+        sacrificial: true,
         safe_state_timeout: Duration::from_secs(5),
         virtual_device: None,
     }

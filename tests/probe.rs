@@ -320,6 +320,82 @@ async fn power_lost_while_flashing_is_a_fault_of_the_bench_and_the_next_try_work
 }
 
 #[tokio::test]
+async fn a_halted_core_stays_halted_over_reads_until_it_is_let_run() {
+    let device = Device::running(&counting_program());
+    let registered = device.plug_in("halt-link");
+    let mut link = link(&registered);
+    assert!(witness(link.halt().await).starts_with("core halted at 0x000000"));
+    let before = device.counter();
+    device.run(10_000);
+    assert_eq!(link.read(COUNTER, 4).await.unwrap().unwrap(), before.to_le_bytes(), "it does not count");
+    device.run(10_000);
+    assert_eq!(device.counter(), before, "nor after the read");
+    assert_eq!(witness(link.resume().await), "core let run");
+    device.run(10_000);
+    assert!(device.counter() > before);
+    let error = link.resume().await.unwrap_err();
+    assert!(error.what.contains("was not halted"), "{error}");
+
+    link.halt().await.unwrap();
+    witness(link.reset().await);
+    let before = device.counter();
+    device.run(10_000);
+    assert!(device.counter() > before, "a reset lets it run");
+
+    link.halt().await.unwrap();
+    device.power(false);
+    assert!(link.read(0, 4).await.unwrap_err().what.contains("power"));
+    device.power(true);
+    assert_eq!(link.read(0, 4).await.unwrap().unwrap(), counting_program()[..4], "a lost session is not held");
+}
+
+/// The link of a rig that is for one unit.
+fn link_for(registered: &Registered, unit: &str) -> Box<dyn ProbeLink> {
+    let values = [("probe", registered.selector()), ("chip", CHIP.to_owned()), ("unit", unit.to_owned())];
+    let values = values.map(|(name, value)| (name.to_owned(), value));
+    let parameters = Parameters { values: values.into(), ..Parameters::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    match runtime.block_on(ProbeRs::in_process().open(&parameters)).unwrap() {
+        Opened::Probe(link) => link,
+        _ => panic!("a probe driver opens a probe"),
+    }
+}
+
+#[test]
+fn another_board_is_not_changed() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let device = Device::running(&counting_program());
+    let registered = device.plug_in("unit");
+    let own: String = runtime
+        .block_on(link(&registered).read(0x1000_0060, 8))
+        .unwrap()
+        .unwrap()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut right = link_for(&registered, &own.to_uppercase());
+    witness(runtime.block_on(right.flash(vec![segment(0x1000, &image(3, 100))], false)));
+    witness(runtime.block_on(right.flash(vec![segment(0, &counting_program())], true)));
+
+    let before = device.flash(0, FLASH_SIZE);
+    let mut wrong = link_for(&registered, "0011223344556677");
+    let refused = [
+        runtime.block_on(wrong.flash(vec![segment(0x1000, &image(4, 100))], false)).unwrap_err(),
+        runtime.block_on(wrong.flash(vec![segment(0, &image(5, 100))], true)).unwrap_err(),
+        runtime.block_on(wrong.reset()).unwrap_err(),
+        runtime.block_on(wrong.halt()).unwrap_err(),
+        runtime.block_on(wrong.read(0, 4)).unwrap_err(),
+    ];
+    for error in refused {
+        assert!(error.what.contains(&format!("another board is attached: its chip is unit {own}")), "{error}");
+    }
+    assert!(device.flash(0, FLASH_SIZE) == before, "nothing was written");
+    let counted = device.counter();
+    device.run(10_000);
+    assert!(device.counter() > counted, "it runs as before");
+}
+
+#[tokio::test]
 async fn an_unplugged_probe_is_a_lost_instrument() {
     let registered = Device::running(&counting_program()).plug_in("lost");
     let mut link = link(&registered);
@@ -336,7 +412,9 @@ async fn the_probe_rs_driver_opens_the_virtual_probe_like_any_other() {
     let values = [("probe", registered.selector()), ("chip", CHIP.to_owned()), ("speed", "1000kHz".to_owned())];
     let parameters = Parameters { values: values.map(|(name, value)| (name.to_owned(), value)).into(), ..Parameters::default() };
     let before = (device.now(), registered.traffic().transfers);
-    let Opened::Probe(mut link) = ProbeRs.open(&parameters).await.unwrap() else { panic!("a probe driver opens a probe") };
+    let Opened::Probe(mut link) = ProbeRs::in_process().open(&parameters).await.unwrap() else {
+        panic!("a probe driver opens a probe")
+    };
     assert_eq!((device.now(), registered.traffic().transfers), before, "the device does not notice");
     assert_eq!(link.read(0, 16).await.unwrap().unwrap(), counting_program()[..16]);
 }

@@ -15,6 +15,7 @@ use super::{
     finding::{Finding, look_at},
     line::LineControl,
     network::NetworkLink,
+    probe::{LockReading, unable},
     usb::UsbLink,
 };
 use crate::event::{CutOutcome, CutPoint, Witness};
@@ -107,6 +108,20 @@ pub trait ProbeLink: Send {
     fn reset(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>>;
     /// Reads `len` bytes. `Ok(Err(text))` is the *device* refusing the read (a closed port), which is an observation, not a fault.
     fn read(&mut self, address: u32, len: u32) -> BoxFuture<'_, Result<Result<Vec<u8>, String>, LinkError>>;
+    /// Halts the core. It stays halted until it is let run, or until one of the acts above that reset the device.
+    fn halt(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        Box::pin(std::future::ready(unable("halt the core")))
+    }
+    /// Lets a halted core run.
+    fn resume(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        Box::pin(std::future::ready(unable("let the core run")))
+    }
+    /// Reads the lock of the debug port with raw accesses that change nothing. `family` names the rule; without it, the chip does.
+    /// A device that refuses or is silent is in the reading; an error is a fault of the bench.
+    fn lock_state(&mut self, family: Option<String>) -> BoxFuture<'_, Result<LockReading, LinkError>> {
+        let _ = family;
+        Box::pin(std::future::ready(unable("read the lock")))
+    }
 }
 
 /// One exchange on the console: bytes to send, then a pattern that must appear within a time. Used by [`CutLab`] to question a device

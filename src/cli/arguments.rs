@@ -47,6 +47,9 @@ pub enum Command {
     /// The process that reaches the safe state when a controller disappears. Started by `run`.
     #[command(hide = true)]
     Guard,
+    /// The process that does the operations of debug probes. Started by `run`.
+    #[command(hide = true)]
+    ProbeWorker,
 }
 
 /// Where runs are kept.

@@ -52,6 +52,16 @@ pub(super) fn problems(rig: &Rig) -> Vec<String> {
             problems.push(format!("channel {name} of rig {}: {error}", rig.name));
             continue;
         }
+        if let Some(supply) = spec.parameters.values.get("powered-by")
+            && rig
+                .channels
+                .get(supply)
+                .and_then(|spec| drivers.get(&spec.driver))
+                .is_none_or(|driver| driver.kind() != ChannelKind::Supply)
+        {
+            problems
+                .push(format!("channel {name} of rig {}: `powered-by: {supply}` is not a supply channel of this rig", rig.name));
+        }
         let ranges = match driver.writable(&spec.parameters) {
             Ok(Some(ranges)) => ranges,
             Ok(None) => continue,
@@ -144,7 +154,7 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
     let virtual_driver = |part| VirtualDriver { part, bench: bench.cloned(), identity: identity.to_owned() };
     Registry::new()
         .with(Arc::new(Serial))
-        .with(Arc::new(ProbeRs))
+        .with(Arc::new(ProbeRs::with_worker(probe_worker())))
         .with(Arc::new(Ble))
         .with(Arc::new(CommandSupply))
         .with(Arc::new(LcusRelay))
@@ -156,6 +166,13 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
         .with(Arc::new(virtual_driver(Part::Console)))
         .with(Arc::new(virtual_driver(Part::Button)))
         .with(Arc::new(virtual_driver(Part::Probe)))
+}
+
+/// Command of the process that does the operations of debug probes.
+fn probe_worker() -> Vec<String> {
+    // Without a path to this program the worker cannot be started, and the first operation says so.
+    let program = std::env::current_exe().map_or_else(|_| String::new(), |path| path.display().to_string());
+    vec![program, "probe-worker".to_owned()]
 }
 
 /// A channel of the virtual bench.
@@ -226,7 +243,7 @@ impl Driver for VirtualDriver {
     }
 
     fn writable(&self, parameters: &Parameters) -> Result<Option<Vec<std::ops::Range<u64>>>, LinkError> {
-        if self.part == Part::Probe { ProbeRs.writable(parameters) } else { Ok(None) }
+        if self.part == Part::Probe { ProbeRs::in_process().writable(parameters) } else { Ok(None) }
     }
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
@@ -245,7 +262,7 @@ impl Driver for VirtualDriver {
                 Part::Probe => {
                     let mut probe = parameters.clone();
                     probe.values.insert("probe".to_owned(), self.bench()?.probe_selector());
-                    ProbeRs.open(&probe).await
+                    ProbeRs::in_process().open(&probe).await
                 }
             }
         })

@@ -119,6 +119,7 @@ codes! {
     "P0311" NoAddress "no-address" Error "The image has no address, so a probe cannot write it.";
     "P0312" NoVersion "no-version" Error "The image has no version in the device profile, but one is needed here.";
     "P0313" UnusedImage "unused-image" Warning "No step uses this altered image.";
+    "P0320" NotSacrificial "not-sacrificial" Error "Erasing the whole device needs `sacrificial: true` in the rig.";
 }
 
 /// Text of `docs/diagnostics.md`.

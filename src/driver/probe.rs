@@ -4,139 +4,65 @@
 //! on the device, so what is observed then is the device as a customer has it (an enabled debug unit changes sleep, lock-up and
 //! watchdog), and a power cut between two operations cannot leave a dead session behind. Attaching costs some ten milliseconds.
 //!
-//! probe-rs blocks, so each link has a thread, on which sessions also end. A step that gives up waiting does not cut an operation in the
-//! middle: it is finished, and the next one waits for it.
+//! probe-rs blocks, and some of its drivers hang, panic or crash on probes that misbehave. So the operations of hardware are done in a worker
+//! process of the same executable ([`serve`]), which is ended when an operation takes too long; whatever happens to it is a fault of the bench.
+//! The virtual probe lives in this process, so its operations are done here, on a thread of their own. A step that gives up waiting does
+//! not cut an operation in the middle: it is finished, and the next one waits for it.
 //!
-//! Nothing is erased that was not asked for: sessions have no permission to erase, except that of a `flash` with `erase_all`.
+//! Nothing is erased that was not asked for: sessions have no permission to erase, except that of a `flash` with `erase_all`. If the rig says
+//! which unit is on it (`unit`), no other one is changed: every session that changes something compares the chip's own identity first.
 
 mod examine;
 mod failure;
+mod frame;
+mod link;
 pub mod lock;
 mod nrf51;
 mod operations;
+mod order;
+mod serve;
+mod worker;
 
-use std::{
-    ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
-    str::FromStr,
-    sync::mpsc::{SyncSender, TrySendError, sync_channel},
-    thread,
-};
+use std::{ops::Range, str::FromStr, time::Duration};
 
 use probe_rs::probe::DebugProbeSelector;
-use tokio::sync::oneshot;
 
-use crate::channel::{
-    clock::BoxFuture,
-    finding::{Finding, look_at},
-    link::{ChannelKind, Driver, LinkError, Opened, Parameters, ProbeLink, Proof, Segment},
+use crate::{
+    channel::{
+        clock::BoxFuture,
+        finding::{Finding, look_at},
+        link::{ChannelKind, Driver, LinkError, Opened, Parameters},
+    },
+    units::Span,
 };
 
-use failure::Failure;
-use operations::Instrument;
+pub use link::ProbeRsLink;
 pub use operations::Listed;
+use order::Unit;
+pub use serve::serve;
 
-/// Operations that may wait for the one at work. More than one only waits if steps gave up on their own.
-const QUEUE: usize = 8;
-
-type Job = Box<dyn FnOnce(&Instrument) + Send>;
-
-/// A debug probe with a chip at its other end. See the [module](self) for how it behaves.
-#[derive(Debug)]
-pub struct ProbeRsLink {
-    instrument: Instrument,
-    worker: Option<SyncSender<Job>>,
-}
-
-impl ProbeRsLink {
-    /// A link to the probe that `selector` (`VID:PID:SERIAL`) names, with a `chip` by its probe-rs name. `identity` is what messages
-    /// call it: `probe-rs 0d28:0204:99...`. Nothing is touched before the first operation.
-    #[must_use]
-    pub fn new(selector: String, chip: String, identity: String) -> Self {
-        Self { instrument: Instrument { selector, chip, identity, speed_khz: None }, worker: None }
-    }
-
-    /// Uses this clock on the wire, in kHz, or the probe's next lower one.
-    #[must_use]
-    pub fn at_speed(mut self, khz: u32) -> Self {
-        self.instrument.speed_khz = Some(khz);
-        self
-    }
-
-    /// Checks that the chip is known and that the probe is there and can be opened. The device does not notice.
-    pub async fn check(&mut self) -> Result<(), LinkError> {
-        self.act("open", Instrument::check).await
-    }
-
-    /// Reads the lock of a device of this family, without a session: what is not read is left as it is. The transcript is evidence, and
-    /// [`lock::decode`] gives its verdict. A device that refuses or is silent is in the transcript; an error is a fault of the bench.
-    pub async fn read_lock(&mut self, family: lock::Family) -> Result<lock::Transcript, LinkError> {
-        self.act("read the lock", move |instrument| instrument.read_lock(family)).await
-    }
-
-    /// Runs one operation on the worker thread.
-    async fn act<T: Send + 'static>(
-        &mut self,
-        verb: &'static str,
-        operation: impl FnOnce(&Instrument) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, LinkError> {
-        let named = format!("{verb} with {}", self.instrument.identity);
-        let gone = |what: &str| LinkError { operation: named.clone(), what: what.to_owned(), lost: true };
-        let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |instrument| {
-            // Nobody listens any more if the step gave up; the operation was still done.
-            let _ = answer.send(operation(instrument));
-        });
-        let worker = match &self.worker {
-            Some(worker) => worker,
-            None => self.worker.insert(start(self.instrument.clone()).map_err(|error| gone(&format!("no thread: {error}")))?),
-        };
-        match worker.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                return Err(LinkError::new(named.clone(), "earlier operations that nobody waits for any more are still at work"));
-            }
-            Err(TrySendError::Disconnected(_)) => return Err(gone("the probe's thread has ended")),
-        }
-        match answered.await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(failure)) => Err(failure.into_link_error(named)),
-            Err(_) => Err(gone("the probe driver panicked; unplug the probe and plug it in again")),
-        }
-    }
-}
-
-/// Starts the thread of one link. It ends when the link is dropped and the operation at work is done.
-fn start(instrument: Instrument) -> std::io::Result<SyncSender<Job>> {
-    let (jobs, queue) = sync_channel::<Job>(QUEUE);
-    thread::Builder::new().name("probe".to_owned()).spawn(move || {
-        for job in queue {
-            // Some drivers of probe-rs panic on wires that misbehave; the answer's sender is dropped with the job and tells of it.
-            let _ = catch_unwind(AssertUnwindSafe(|| job(&instrument)));
-        }
-    })?;
-    Ok(jobs)
-}
-
-impl ProbeLink for ProbeRsLink {
-    fn flash(&mut self, segments: Vec<Segment>, erase_all: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
-        Box::pin(self.act("flash", move |instrument| instrument.flash(&segments, erase_all)))
-    }
-
-    fn reset(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>> {
-        Box::pin(self.act("reset", Instrument::reset))
-    }
-
-    fn read(&mut self, address: u32, len: u32) -> BoxFuture<'_, Result<Result<Vec<u8>, String>, LinkError>> {
-        Box::pin(self.act("read memory", move |instrument| instrument.read(address, len)))
-    }
-}
+/// How long a probe is looked for that is not there. One on a board that has just got its power takes half a second or so to appear.
+const RETURNS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The driver `probe-rs` of rig files: any probe that probe-rs supports.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ProbeRs;
+#[derive(Debug, Clone, Default)]
+pub struct ProbeRs {
+    worker: Option<Vec<String>>,
+}
 
 impl ProbeRs {
+    /// Does the operations in this process, on a thread that nothing can end: for probes that live in it.
+    #[must_use]
+    pub fn in_process() -> Self {
+        Self::default()
+    }
+
+    /// Does the operations in a process that this command starts, which has to run [`serve`].
+    #[must_use]
+    pub fn with_worker(command: Vec<String>) -> Self {
+        Self { worker: Some(command) }
+    }
+
     fn selector(parameters: &Parameters) -> Result<DebugProbeSelector, LinkError> {
         let text = required(parameters, "probe")?;
         DebugProbeSelector::from_str(text).map_err(|error| {
@@ -144,17 +70,35 @@ impl ProbeRs {
         })
     }
 
-    fn link(parameters: &Parameters) -> Result<ProbeRsLink, LinkError> {
+    fn link(&self, parameters: &Parameters) -> Result<ProbeRsLink, LinkError> {
         let selector = Self::selector(parameters)?.to_string();
         let identity = format!("probe-rs {selector}");
-        let link = ProbeRsLink::new(selector, required(parameters, "chip")?.to_owned(), identity.clone());
-        match parameters.values.get("speed") {
+        let wrong = |what: String| LinkError::new(format!("open {identity}"), what);
+        let chip = required(parameters, "chip")?;
+        let value = |name: &str| parameters.values.get(name).map(|value| value.trim());
+        let time = |name: &str, default: Duration| match value(name) {
+            None => Ok(default),
+            Some(text) => {
+                text.parse().map(Span::duration).map_err(|error| wrong(format!("`{name}: {text}` is not a time: {error}")))
+            }
+        };
+        let unit = Unit::parse(value("unit"), value("unit-at"), chip).map_err(wrong)?;
+        let timeout = time("operation-timeout", link::TIMEOUT)?;
+        if timeout < Duration::from_secs(1) {
+            return Err(wrong("`operation-timeout` must be a second at least".to_owned()));
+        }
+        let mut link = ProbeRsLink::new(selector.clone(), chip.to_owned(), identity.clone())
+            .with_timeout(timeout)
+            .returns_within(time("returns-within", RETURNS_WITHIN)?)
+            .for_unit(unit);
+        if let Some(command) = &self.worker {
+            link = link.in_process(command.clone());
+        }
+        match value("speed") {
             None => Ok(link),
-            Some(text) => match text.trim().trim_end_matches("kHz").trim_end().parse() {
+            Some(text) => match text.trim_end_matches("kHz").trim_end().parse() {
                 Ok(khz) if khz > 0 => Ok(link.at_speed(khz)),
-                _ => {
-                    Err(LinkError::new(format!("open {identity}"), format!("speed {text:?} is not a clock; write it as 4000kHz")))
-                }
+                _ => Err(wrong(format!("speed {text:?} is not a clock; write it as 4000kHz"))),
             },
         }
     }
@@ -198,7 +142,16 @@ impl Driver for ProbeRs {
             ("probe", true, "the debug probe as VID:PID or VID:PID:SERIAL"),
             ("chip", true, "the chip by its probe-rs name, such as nRF51822_xxAA"),
             ("speed", false, "clock on the wire, such as 4000kHz"),
+            ("unit", false, "identity of the chip in hex, as it stands in memory; no other board is changed"),
+            ("unit-at", false, "where that identity is, such as 0x10000060/8; known for nRF51 and nRF52"),
+            ("powered-by", false, "supply channel that the probe hangs on too: it need not be there when the rig is opened"),
+            ("returns-within", false, "how long a probe is looked for that is not there; 10s unless given"),
+            ("operation-timeout", false, "longest time of an operation, besides that for its bytes; 60s unless given"),
         ]
+    }
+
+    fn check(&self, parameters: &Parameters) -> Result<(), LinkError> {
+        self.link(parameters).map(drop)
     }
 
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError> {
@@ -227,8 +180,11 @@ impl Driver for ProbeRs {
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
         Box::pin(async move {
-            let mut link = Self::link(parameters)?;
-            link.check().await?;
+            let mut link = self.link(parameters)?;
+            // A probe on the device's own board is not there while the device has no power, and this is before anything is switched.
+            if !parameters.values.contains_key("powered-by") {
+                link.check().await?;
+            }
             Ok(Opened::Probe(Box::new(link)))
         })
     }

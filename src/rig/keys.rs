@@ -19,6 +19,11 @@ pub static RIG: Keys = Keys::new(
         Key::needed("device", Shape::Path, "Device profile."),
         Key::optional("virtual", Shape::Map(&VIRTUAL), VIRTUAL.what),
         Key::optional(
+            "sacrificial",
+            Shape::Flag,
+            "Whether the unit on this rig may lose everything on it. Only then may steps erase the whole device. Default: false.",
+        ),
+        Key::optional(
             "images",
             Shape::Named(&Shape::Map(&OVERRIDE)),
             "Images that this rig uses in place of those of the device profile, by their names there.",

@@ -118,13 +118,17 @@ pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Repor
     }
     let safe_state = safe_state(map.list("safe-state"), &kinds, &mut report);
     let report = finish(report)?;
-    let (device, world) = loaded.ok_or_else(|| report.clone())?;
+    let (device, mut world) = loaded.ok_or_else(|| report.clone())?;
+    let sacrificial = map.flag("sacrificial");
+    // Without a probe nothing can be erased, and cases that would are not applicable.
+    world.may_erase = sacrificial || !kinds.iter().any(|(_, kind)| *kind == Some(ChannelKind::Probe));
     let rig = Rig {
         name: map.string("name"),
         file: path.to_owned(),
         device,
         channels,
         safe_state,
+        sacrificial,
         safe_state_timeout: map.get("safe-state-timeout").map_or(Duration::from_secs(10), Value::duration),
         virtual_device: map.get("virtual").map(|value| {
             let map = value.map();

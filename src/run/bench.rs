@@ -53,6 +53,8 @@ pub struct Bench {
     pub clouds: BTreeMap<String, Mutex<Box<dyn CloudLink>>>,
     /// What happened at the clouds. Read without the link, which may be busy.
     pub cloud_logs: BTreeMap<String, Arc<CloudLog>>,
+    /// Whether the unit may lose everything on it.
+    pub sacrificial: bool,
     /// Time base.
     pub clock: Arc<dyn Clock>,
     /// Supplies that consoles hang on.
@@ -86,6 +88,7 @@ impl Bench {
             networks: BTreeMap::new(),
             clouds: BTreeMap::new(),
             cloud_logs: BTreeMap::new(),
+            sacrificial: rig.sacrificial,
             clock: Arc::clone(&clock),
             supplied: BTreeMap::new(),
             hanging: Vec::new(),

@@ -42,6 +42,7 @@ pub fn step(step: &Step) -> String {
         StepKind::Measure { name, at_most, .. } => format!("measure {name}, at most {at_most}"),
         StepKind::Retry { attempts, .. } => format!("up to {attempts} attempts"),
         StepKind::Line { channel, step } => step.describe(channel),
+        StepKind::Probe { channel, step } => step.describe(channel),
         StepKind::Usb { channel, step } => step.describe(channel),
         StepKind::Ble { channel, step } => step.describe(channel),
         StepKind::Network { channel, step } => step.describe(channel),

@@ -197,6 +197,7 @@ impl Executor {
                 }
                 StepKind::Retry { attempts, pause, steps } => self.retry(*attempts, *pause, steps, id, number, deeper).await,
                 StepKind::Line { channel, step } => self.line(channel, step, id).await,
+                StepKind::Probe { channel, step } => self.probe_step(channel, step, id).await,
                 StepKind::Usb { channel, step } => self.usb(channel, step, id).await,
                 StepKind::Ble { channel, step } => self.ble(channel, step, id).await,
                 StepKind::Network { channel, step } => self.network(channel, step, id).await,
@@ -320,6 +321,9 @@ impl Executor {
             let address =
                 image.address.ok_or_else(|| Ended::fault(format!("image {name} has no flash address in the device profile")))?;
             segments.push(Segment { address, bytes: image.bytes.to_vec() });
+        }
+        if erase_all && !shared.bench.sacrificial {
+            return Err(Ended::fault("the rig does not say that this unit is sacrificial, so nothing is erased"));
         }
         shared.bench.announce(channel, Act::Flash { image: names.join(", "), erase_all }, Some(id)).await?;
         self.mark_all();
@@ -710,7 +714,7 @@ impl Executor {
         });
     }
 
-    fn probe(&self, channel: &str) -> Result<&tokio::sync::Mutex<Box<dyn crate::channel::link::ProbeLink>>, Ended> {
+    pub(super) fn probe(&self, channel: &str) -> Result<&tokio::sync::Mutex<Box<dyn crate::channel::link::ProbeLink>>, Ended> {
         self.shared.bench.probes.get(channel).ok_or_else(|| Ended::fault(format!("the rig has no probe channel {channel}")))
     }
 

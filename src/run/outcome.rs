@@ -16,6 +16,8 @@ pub mod code {
     pub const REFUSED: &str = "REFUSED";
     /// The device did what it should have refused.
     pub const NOT_REFUSED: &str = "NOT-REFUSED";
+    /// Whether the debug port is locked is not proven.
+    pub const LOCK_UNKNOWN: &str = "LOCK-UNKNOWN";
     /// The device did not come up again.
     pub const NOT_READY: &str = "NOT-READY";
     /// There was no link to the device, or it was lost before the device could answer.

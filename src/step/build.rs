@@ -1,6 +1,6 @@
 //! From a checked document to steps.
 
-use super::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, ble, cloud, line, network, usb};
+use super::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, ble, cloud, line, network, probe, usb};
 use crate::document::{Data, Map, Value};
 
 /// The steps of a list. Only meaningful if the document's report has no errors.
@@ -148,6 +148,7 @@ fn family(name: &str, channel: String, map: &Map) -> Option<StepKind> {
     usb::step(name, map)
         .map(kind)
         .or_else(|| line::step(name, map).map(|step| StepKind::Line { channel: channel.clone(), step }))
+        .or_else(|| probe::step(name, map).map(|step| StepKind::Probe { channel: channel.clone(), step }))
         .or_else(|| ble::step(name, map).map(|step| StepKind::Ble { channel: channel.clone(), step }))
         .or_else(|| network::step(name, map).map(|step| StepKind::Network { channel: channel.clone(), step }))
         .or_else(|| cloud::step(name, map).map(|step| StepKind::Cloud { channel: channel.clone(), step }))

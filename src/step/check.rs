@@ -73,7 +73,7 @@ fn kind_of(step: &str) -> Option<ChannelKind> {
         "power" | "power-cycle" | "power-cut-search" => ChannelKind::Supply,
         "press" => ChannelKind::Button,
         "send" | "expect" | "refrain" | "send-image" | "break" | "line-state" | "baud-sweep" => ChannelKind::Console,
-        "flash" | "reset" | "read-memory" => ChannelKind::Probe,
+        "flash" | "reset" | "read-memory" | "halt" | "resume" | "dump-memory" | "read-lock" => ChannelKind::Probe,
         "network" => ChannelKind::Network,
         "cloud" => ChannelKind::Cloud,
         name if name.starts_with("usb-") => ChannelKind::Usb,
@@ -387,6 +387,10 @@ impl Walk<'_> {
                     .help("if everything on the device may be lost, write `destructive: true` beside it"),
             );
         }
+        if map.flag("erase-all") {
+            let place = map.get("erase-all").map_or_else(|| entry.place.clone(), |value| value.place.clone());
+            self.sacrifice(place, "this step", None);
+        }
         let Some(world) = self.world else { return };
         let mut written: Vec<(&str, u64, u64, &Value)> = Vec::new();
         for value in map.list("images") {
@@ -422,6 +426,20 @@ impl Walk<'_> {
         }
     }
 
+    /// Whole devices are erased on rigs that say so only. A profile by itself is of no rig.
+    fn sacrifice(&mut self, place: Place, what: &str, related: Option<Place>) {
+        if self.setting != Setting::Plan || self.world.is_none_or(|world| world.may_erase) {
+            return;
+        }
+        let message = format!("{what} erases the whole device, and the rig does not say that it may");
+        let diagnostic = Diagnostic::new(Code::NotSacrificial, place, message)
+            .help("if this unit may lose everything on it, write `sacrificial: true` at the top of the rig file");
+        self.push(match related {
+            Some(place) => diagnostic.related(place, "the procedure"),
+            None => diagnostic,
+        });
+    }
+
     fn procedure(&mut self, map: &Map) {
         for argument in map.named("with") {
             self.template(&argument.value);
@@ -439,6 +457,9 @@ impl Walk<'_> {
             return;
         };
         self.channels.extend(facts.channels.iter().cloned());
+        if facts.erases {
+            self.sacrifice(called.place.clone(), &format!("procedure `{name}`"), Some(facts.place.clone()));
+        }
         for argument in map.named("with") {
             if !facts.parameters.contains(&argument.name) {
                 let message = format!("procedure `{name}` has no parameter `{}`", argument.name);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ble, cloud, line, network, usb};
+use super::{ble, cloud, line, network, probe, usb};
 use crate::document::{Group, Key, Keys, OneOf, Shape, Word};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -69,6 +69,10 @@ pub static STEP: OneOf = OneOf {
         Key::needed("flash", Shape::Map(&FLASH), FLASH.what),
         Key::needed("reset", Shape::Map(&RESET), RESET.what),
         Key::needed("read-memory", Shape::Map(&READ_MEMORY), READ_MEMORY.what),
+        Key::needed("halt", Shape::Map(&probe::HALT), probe::HALT.what),
+        Key::needed("resume", Shape::Map(&probe::RESUME), probe::RESUME.what),
+        Key::needed("dump-memory", Shape::Map(&probe::DUMP_MEMORY), probe::DUMP_MEMORY.what),
+        Key::needed("read-lock", Shape::Map(&probe::READ_LOCK), probe::READ_LOCK.what),
         Key::needed("usb-presence", Shape::Map(&usb::PRESENCE), usb::PRESENCE.what),
         Key::needed("ble-presence", Shape::Map(&ble::PRESENCE), ble::PRESENCE.what),
         Key::needed("ble-scan", Shape::Map(&ble::SCAN), ble::SCAN.what),
@@ -167,7 +171,11 @@ static FLASH: Keys = Keys::new(
         PROBE,
         Key::needed("images", Shape::List(&Shape::Name, 1), "Images of the device profile that have an address."),
         Key::optional("erase-all", Shape::Flag, "Erase the whole device first, configuration words included. Default: false."),
-        Key::optional("destructive", Shape::Flag, "Must be true beside `erase-all: true`: everything on the device is lost."),
+        Key::optional(
+            "destructive",
+            Shape::Flag,
+            "Must be true beside `erase-all: true`: everything on the device is lost. The rig has to be `sacrificial: true`.",
+        ),
     ],
 );
 static RESET: Keys = Keys::new("reset", "Resets the device through the debug probe.", &[PROBE]);

@@ -29,6 +29,8 @@ pub struct World {
     pub procedures: BTreeMap<String, ProcedureFacts>,
     /// Whether the profile says how to judge an interruption.
     pub interruption: bool,
+    /// Whether the rig allows the whole device to be erased.
+    pub may_erase: bool,
 }
 
 /// What steps need to know of an image.
@@ -59,6 +61,8 @@ pub struct ProcedureFacts {
     pub channels: BTreeSet<String>,
     /// Kinds of steps in it.
     pub kinds: BTreeSet<String>,
+    /// Whether it erases the whole device.
+    pub erases: bool,
     /// Its longest single wait.
     pub longest: Duration,
     /// Procedures that it runs directly, with the place.
@@ -93,6 +97,7 @@ impl World {
             can_refuse: false,
             channels: BTreeSet::new(),
             kinds: BTreeSet::new(),
+            erases: false,
             longest: Duration::ZERO,
             calls: Vec::new(),
         };
@@ -112,6 +117,7 @@ impl World {
             facts.kinds.insert(entry.name.clone());
             facts.channels.extend(map.get("channel").map(|value| value.text().to_owned()));
             facts.can_refuse |= map.has("refused");
+            facts.erases |= map.flag("erase-all");
             for key in WAITS {
                 if let Some(duration) = map.get(key).and_then(|value| self.duration(value)) {
                     facts.longest = facts.longest.max(duration);
@@ -152,6 +158,7 @@ impl World {
                     let Some(inner) = before.get(&callee) else { continue };
                     facts.channels.extend(inner.channels.iter().cloned());
                     facts.kinds.extend(inner.kinds.iter().cloned());
+                    facts.erases |= inner.erases;
                     facts.longest = facts.longest.max(inner.longest);
                 }
                 for passed in arguments.get(name).into_iter().flatten() {

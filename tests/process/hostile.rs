@@ -45,7 +45,7 @@ fn against(words: &[u8], repeat: bool, expect: &str) -> (Bench, Ended) {
     );
     let rig = bench.file(
         "rig.yaml",
-        "schema: rig/1\nname: talker\ntitle: A talker\ndevice: device.yaml\nvirtual: { chip: nRF51822_xxAA, seed: 1 }\nchannels:\n  \
+        "schema: rig/1\nname: talker\ntitle: A talker\ndevice: device.yaml\nsacrificial: true\nvirtual: { chip: nRF51822_xxAA, seed: 1 }\nchannels:\n  \
          supply: { driver: virtual-power }\n  console: { driver: virtual-serial, baud: 115200 }\n  \
          probe: { driver: virtual-probe, chip: nRF51822_xxAA }\nsafe-state:\n  - power: { channel: supply, state: down }\n",
     );

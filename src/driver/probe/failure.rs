@@ -12,13 +12,24 @@ use probe_rs::{
     probe::{DebugProbeError, ProbeCreationError},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::channel::link::LinkError;
 
 /// Why an operation did not succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Cause {
-    /// The debug probe: not there, in use, unplugged, USB trouble.
+    /// The debug probe cannot be opened: not there, in use, or not permitted. It may be there a moment later.
+    Absent,
+    /// The debug probe, once it was open: unplugged, USB trouble.
     Probe,
+    /// The code that drives it: a panic.
+    Driver,
+    /// The process in which that code runs.
+    Worker,
+    /// Another board is attached, or it cannot be told which.
+    Unit,
     /// Nobody answers on the wire: no power, wiring, or the debug port is switched off.
     NoTarget,
     /// The device answered, and refused the access.
@@ -30,7 +41,7 @@ pub(super) enum Cause {
 }
 
 /// An operation that did not succeed.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Failure {
     /// Whose doing.
     pub(super) cause: Cause,
@@ -50,14 +61,19 @@ impl Failure {
 
     /// The bench's view, with what to do next.
     pub(super) fn into_link_error(self, operation: String) -> LinkError {
+        let lost = matches!(self.cause, Cause::Absent | Cause::Probe | Cause::Driver | Cause::Worker);
         let advice = match self.cause {
-            Cause::Probe => "; check that the probe is plugged in, that no other program uses it, and that this user may open it",
+            Cause::Absent | Cause::Probe => {
+                "; check that the probe is plugged in, that no other program uses it, and that this user may open it"
+            }
+            Cause::Driver | Cause::Worker => "; if it happens again, unplug the probe and plug it in again",
+            Cause::Unit => "; nothing was written: attach the right board, or correct `unit` in the rig",
             Cause::NoTarget => "; check that the device has power and that the probe is wired to it",
             Cause::Refused => "; the device refused the access",
             Cause::Locked => "; the device is locked: flashing with erase-all unlocks it and loses everything on it",
             Cause::Other => "",
         };
-        LinkError { operation, what: self.text + advice, lost: self.cause == Cause::Probe }
+        LinkError { operation, what: self.text + advice, lost }
     }
 }
 

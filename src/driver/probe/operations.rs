@@ -9,18 +9,18 @@ use probe_rs::{
     probe::{DebugProbeError, DebugProbeSelector, Probe, ProbeCreationError, list::Lister},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     failure::{Cause, Failure},
     lock,
     nrf51::{self, Configuration},
+    order::{Unit, to_hex},
 };
-use crate::{
-    channel::link::{Proof, Segment},
-    event::{Digest, Witness},
-};
+use crate::{channel::link::Segment, event::Digest};
 
 /// Longest read of one operation.
-const MAX_READ: u32 = 16 << 20;
+pub(super) const MAX_READ: u32 = 16 << 20;
 /// Below this no chip that a probe can drive is running. A probe-rs attach to an unpowered target takes five seconds to fail.
 const NO_SUPPLY_VOLTS: f32 = 1.0;
 /// Wall time for the core to halt.
@@ -86,12 +86,28 @@ pub(super) fn writable(chip: &str) -> Result<Vec<Range<u64>>, Failure> {
 }
 
 /// Which probe, and which chip.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Instrument {
     pub(super) selector: String,
     pub(super) chip: String,
     pub(super) identity: String,
     pub(super) speed_khz: Option<u32>,
+    pub(super) unit: Option<Unit>,
+}
+
+/// The session that keeps a core halted from one operation to the next: when a session ends, the core runs on.
+#[derive(Default)]
+pub(super) struct Held(Option<Session>);
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Looking.
+    Read,
+    /// Changing what the device is or does.
+    Act,
+    /// Writing, after everything was erased.
+    Erase,
 }
 
 impl Instrument {
@@ -110,13 +126,17 @@ impl Instrument {
                 let found: Vec<_> = lister.list_all().iter().map(|probe| DebugProbeSelector::from(probe).to_string()).collect();
                 let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
                 let why = Failure::of(&error).text;
-                Failure::new(Cause::Probe, format!("there is no debug probe {}, there is: {found} ({why})", self.selector))
+                Failure::new(Cause::Absent, format!("there is no debug probe {}, there is: {found} ({why})", self.selector))
             }),
             [probe] => probe.open().map_err(|error| match error {
                 DebugProbeError::ProbeCouldNotBeCreated(ProbeCreationError::CouldNotOpen) => {
-                    Failure::new(Cause::Probe, format!("debug probe {} is in use or may not be opened", self.selector))
+                    Failure::new(Cause::Absent, format!("debug probe {} is in use or may not be opened", self.selector))
                 }
-                error => error.into(),
+                // udev gives permission to a probe a moment after the kernel has listed it.
+                error => match Failure::from(error) {
+                    Failure { cause: Cause::Probe, text } => Failure { cause: Cause::Absent, text },
+                    other => other,
+                },
             }),
             several => {
                 let several: Vec<_> = several.iter().map(|probe| DebugProbeSelector::from(probe).to_string()).collect();
@@ -145,16 +165,54 @@ impl Instrument {
         Ok(probe.attach_with_registry(self.chip.as_str(), permissions, registry())?)
     }
 
+    /// A session with the right board. What changes a device is never done to one that is not known to be the right one.
+    fn session(&self, purpose: Purpose) -> Result<Session, Failure> {
+        // On chips whose lock only an erase opens, attaching with this permission erases: that is what erasing asks for, and nothing else may.
+        let erasing = || Permissions::new().allow_erase_all();
+        let Some(unit) = &self.unit else {
+            return self.attach(if purpose == Purpose::Erase { erasing() } else { Permissions::new() });
+        };
+        let attached = self.attach(Permissions::new()).map_err(|failure| match (purpose, failure) {
+            (Purpose::Act | Purpose::Erase, Failure { cause: Cause::Refused | Cause::Locked, text }) => {
+                Failure::new(Cause::Unit, format!("which board is attached cannot be told: {text}"))
+            }
+            (_, failure) => failure,
+        });
+        let mut session = attached?;
+        let found = identity(&mut session, unit).map_err(|failure| match failure {
+            Failure { cause: Cause::Refused | Cause::Locked, text } if purpose != Purpose::Read => {
+                Failure::new(Cause::Unit, format!("which board is attached cannot be told: {text}"))
+            }
+            failure => failure,
+        });
+        match found {
+            Ok(found) if found == unit.bytes => {}
+            Ok(found) => {
+                let (wanted, found) = (to_hex(&unit.bytes), to_hex(&found));
+                let text = format!("another board is attached: its chip is unit {found}, the rig is for unit {wanted}");
+                return Err(Failure::new(Cause::Unit, text));
+            }
+            // A chip that does not show its identity is only looked at.
+            Err(Failure { cause: Cause::Refused | Cause::Locked, .. }) if purpose == Purpose::Read => {}
+            Err(failure) => return Err(failure),
+        }
+        if purpose == Purpose::Erase {
+            drop(session);
+            session = self.attach(erasing())?;
+        }
+        Ok(session)
+    }
+
     /// Asks the debug port about its lock; see [`lock`].
-    pub(super) fn read_lock(&self, family: lock::Family) -> Result<lock::Transcript, Failure> {
+    pub(super) fn read_lock(&self, held: &mut Held, family: lock::Family) -> Result<lock::Transcript, Failure> {
+        held.0 = None;
         lock::ask(self.open()?, family)
     }
 
     /// Writes, verifies, resets.
-    pub(super) fn flash(&self, segments: &[Segment], erase: bool) -> Result<Proof, Failure> {
-        // On chips whose lock only an erase opens, attaching erases: that is what `erase` asks for, and nothing else may.
-        let permissions = if erase { Permissions::new().allow_erase_all() } else { Permissions::new() };
-        let mut session = self.attach(permissions)?;
+    pub(super) fn flash(&self, held: &mut Held, segments: &[Segment], erase: bool) -> Result<String, Failure> {
+        held.0 = None;
+        let mut session = self.session(if erase { Purpose::Erase } else { Purpose::Act })?;
         let nrf51 = nrf51::is(session.target());
         let (configuration, code) =
             if nrf51 { Configuration::split(segments)? } else { (Configuration::default(), segments.iter().collect()) };
@@ -201,26 +259,51 @@ impl Instrument {
             0 => String::new(),
             registers => format!(" and {registers} configuration registers"),
         };
-        Ok(Proof::Seen(Witness {
-            what: format!(
-                "{erased}wrote {} bytes in {} segments{registers}; read back equal, blake3 {}; {caught}",
-                found.len(),
-                code.len(),
-                Digest::of(&found).0
-            ),
-            evidence: None,
-        }))
+        Ok(format!(
+            "{erased}wrote {} bytes in {} segments{registers}; read back equal, blake3 {}; {caught}",
+            found.len(),
+            code.len(),
+            Digest::of(&found).0
+        ))
     }
 
     /// Resets and lets run.
-    pub(super) fn reset(&self) -> Result<Proof, Failure> {
-        let mut session = self.attach(Permissions::new())?;
-        let caught = reset(&mut session.core(0)?)?;
-        Ok(Proof::Seen(Witness { what: caught, evidence: None }))
+    pub(super) fn reset(&self, held: &mut Held) -> Result<String, Failure> {
+        held.0 = None;
+        let mut session = self.session(Purpose::Act)?;
+        reset(&mut session.core(0)?)
+    }
+
+    /// Halts the core until it is let run, reset or written.
+    pub(super) fn halt(&self, held: &mut Held) -> Result<String, Failure> {
+        held.0 = None;
+        let mut session = self.session(Purpose::Act)?;
+        let mut core = session.core(0)?;
+        let at = core.halt(HALT)?.pc;
+        match core.status()? {
+            CoreStatus::Halted(_) => {}
+            other => return Err(Failure::new(Cause::Other, format!("the core is not halted but {other:?}"))),
+        }
+        drop(core);
+        held.0 = Some(session);
+        Ok(format!("core halted at {at:#010x}"))
+    }
+
+    /// Lets a halted core run and ends its session.
+    pub(super) fn resume(&self, held: &mut Held) -> Result<String, Failure> {
+        let Some(mut session) = held.0.take() else {
+            return Err(Failure::new(Cause::Other, "the core was not halted, or its session was lost since"));
+        };
+        let mut core = session.core(0)?;
+        core.run()?;
+        match core.status()? {
+            CoreStatus::Running | CoreStatus::Sleeping => Ok("core let run".to_owned()),
+            other => Err(Failure::new(Cause::Other, format!("the core does not run but is {other:?}"))),
+        }
     }
 
     /// Reads memory, without a reset.
-    pub(super) fn read(&self, address: u32, len: u32) -> Result<Result<Vec<u8>, String>, Failure> {
+    pub(super) fn read(&self, held: &mut Held, address: u32, len: u32) -> Result<Result<Vec<u8>, String>, Failure> {
         let asked = u64::from(address)..u64::from(address) + u64::from(len);
         if len > MAX_READ || asked.end > 1 << 32 {
             return Err(Failure::new(
@@ -228,11 +311,26 @@ impl Instrument {
                 format!("cannot read {len} bytes at {address:#010x}: at most 16 MiB below 4 GiB"),
             ));
         }
-        match self.attach(Permissions::new()).and_then(|mut session| read(&mut session, &asked)) {
+        let found = match &mut held.0 {
+            Some(session) => read(session, &asked),
+            None => self.session(Purpose::Read).and_then(|mut session| read(&mut session, &asked)),
+        };
+        if matches!(&found, Err(failure) if matches!(failure.cause, Cause::NoTarget | Cause::Probe)) {
+            // The device lost its power, or the probe its plug: nothing is halted any more.
+            held.0 = None;
+        }
+        match found {
             Err(Failure { cause: Cause::Refused | Cause::Locked, text }) => Ok(Err(text)),
             other => other,
         }
     }
+}
+
+/// What the chip has where its identity is.
+fn identity(session: &mut Session, unit: &Unit) -> Result<Vec<u8>, Failure> {
+    let mut bytes = vec![0; unit.bytes.len()];
+    session.core(0)?.read(unit.address.into(), &mut bytes)?;
+    Ok(bytes)
 }
 
 fn read(session: &mut Session, asked: &Range<u64>) -> Result<Result<Vec<u8>, String>, Failure> {

@@ -1,0 +1,171 @@
+//! Steps with a debug probe.
+
+use std::sync::Arc;
+
+use super::{
+    execute::{Executor, Passed, StepResult, failed},
+    outcome::{Ended, code},
+};
+use crate::{
+    channel::probe::{LockReading, LockVerdict},
+    event::{Act, ChannelName, Digest, EvidenceRef, Fact, StepId, Verdict},
+    step::{
+        FailAs,
+        probe::{Lock, ProbeStep},
+    },
+};
+
+/// Bytes read at a time: a dump can be stopped between two pieces, and each has its own deadline.
+const PIECE: u32 = 256 << 10;
+
+impl Executor {
+    pub(super) async fn probe_step(&mut self, channel: &str, step: &ProbeStep, id: &StepId) -> StepResult {
+        match step {
+            ProbeStep::Halt | ProbeStep::Resume => {
+                let halt = *step == ProbeStep::Halt;
+                let what = if halt { "halt the core" } else { "let the core run" };
+                self.shared.bench.announce(channel, Act::Exchange { what: what.to_owned() }, Some(id)).await?;
+                self.mark_all();
+                let mut probe = self.probe(channel)?.lock().await;
+                let proof = if halt { probe.halt().await? } else { probe.resume().await? };
+                drop(probe);
+                Ok(self.stimulus(proof, id))
+            }
+            ProbeStep::DumpMemory { address, length, name } => self.dump(channel, *address, *length, name, id).await,
+            ProbeStep::ReadLock { family, expect, fail_as } => {
+                self.read_lock(channel, family.clone(), *expect, fail_as.as_ref(), id).await
+            }
+        }
+    }
+
+    async fn dump(&mut self, channel: &str, address: u32, length: u32, name: &str, id: &StepId) -> StepResult {
+        let shared = Arc::clone(&self.shared);
+        shared.bench.announce(channel, Act::ReadMemory { address, len: length }, Some(id)).await?;
+        let mut bytes = Vec::new();
+        let mut refusal = None;
+        while let Some(left) = length.checked_sub(bytes.len() as u32).filter(|left| *left > 0) {
+            let Some(at) = address.checked_add(bytes.len() as u32) else {
+                return Err(Ended::fault(format!("{length} bytes at {address:#010x} go beyond the end of the address space")));
+            };
+            let probe = self.probe(channel)?;
+            let read = self.bounded(async { probe.lock().await.read(at, left.min(PIECE)).await }).await??;
+            match read {
+                Ok(mut piece) => bytes.append(&mut piece),
+                Err(why) => {
+                    refusal =
+                        Some(format!("{} bytes of {length} were read; reading on at {at:#010x} was refused: {why}", bytes.len()));
+                    break;
+                }
+            }
+        }
+        let what =
+            refusal.clone().unwrap_or_else(|| format!("{length} bytes at {address:#010x}, blake3 {}", Digest::of(&bytes).0));
+        let evidence = self.keep(channel, id, &format!("{name}.bin"), &bytes, what);
+        match refusal {
+            None => Ok(Passed { evidence, judged: false }),
+            // What a refusal means is for `read-memory` to say.
+            Some(text) => Err(Ended::judged(Verdict::Inconclusive, code::REFUSED, text).with(evidence)),
+        }
+    }
+
+    async fn read_lock(
+        &mut self,
+        channel: &str,
+        family: Option<String>,
+        expect: Option<Lock>,
+        fail_as: Option<&FailAs>,
+        id: &StepId,
+    ) -> StepResult {
+        let what = "read the lock of the debug port".to_owned();
+        self.shared.bench.announce(channel, Act::Exchange { what }, Some(id)).await?;
+        let probe = self.probe(channel)?;
+        let reading = self.bounded(async { probe.lock().await.lock_state(family).await }).await??;
+        let text = format!("the debug port is {} (rule {})", reading.text, reading.family);
+        let evidence = self.keep(channel, id, "lock.txt", reading.transcript.as_bytes(), text.clone());
+        let Some(expect) = expect else { return Ok(Passed { evidence, judged: false }) };
+        match judge(&reading, expect) {
+            Judgement::Pass => Ok(Passed { evidence, judged: true }),
+            Judgement::Fail => Err(failed(fail_as, code::UNEXPECTED, &format!("{text}, not {}", expect.word())).with(evidence)),
+            Judgement::Unknown(why) => {
+                Err(Ended::judged(Verdict::Inconclusive, code::LOCK_UNKNOWN, format!("{text}: {why}")).with(evidence))
+            }
+        }
+    }
+
+    /// Bytes as evidence, with what they are.
+    fn keep(&self, channel: &str, id: &StepId, name: &str, bytes: &[u8], what: String) -> Vec<EvidenceRef> {
+        let recorder = &self.shared.recorder;
+        let evidence = recorder.evidence(&format!("{}-{name}", id.as_str().replace(['/', '.'], "-")), bytes);
+        let channel = ChannelName::new(channel);
+        recorder.fact(Fact::Observed { step: Some(id.clone()), channel, what, evidence: evidence.clone() });
+        evidence.into_iter().collect()
+    }
+}
+
+/// What a reading means for the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judgement {
+    Pass,
+    Fail,
+    Unknown(&'static str),
+}
+
+/// Silence is no lock, and a lock is only believed by a rule that the vendor's manual bears out. An open port has been read, which needs no
+/// rule.
+fn judge(reading: &LockReading, expect: Lock) -> Judgement {
+    match reading.verdict {
+        LockVerdict::Undetermined => Judgement::Unknown("neither a lock nor an open port is proven"),
+        LockVerdict::NoDebugPort => {
+            Judgement::Unknown("a loose wire looks the same; show with a device known to be open that this probe reaches it")
+        }
+        verdict if !expect.is_met_by(verdict) => Judgement::Fail,
+        LockVerdict::ReadProtected | LockVerdict::Locked if !reading.documented => {
+            Judgement::Unknown("the rule for this family is uncertain; confirm it on a device whose lock is known")
+        }
+        LockVerdict::Open | LockVerdict::ReadProtected | LockVerdict::Locked => Judgement::Pass,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(verdict: LockVerdict, documented: bool) -> LockReading {
+        LockReading { family: "f".into(), verdict, text: String::new(), documented, transcript: String::new() }
+    }
+
+    #[test]
+    fn only_what_is_proven_passes_or_fails() {
+        use LockVerdict as V;
+        for expect in [Lock::Open, Lock::ReadProtected, Lock::Locked, Lock::Closed] {
+            for unproven in [V::Undetermined, V::NoDebugPort] {
+                assert!(matches!(judge(&reading(unproven, true), expect), Judgement::Unknown(_)), "{expect:?} {unproven:?}");
+            }
+        }
+        for (verdict, expect) in [
+            (V::Open, Lock::Open),
+            (V::ReadProtected, Lock::ReadProtected),
+            (V::ReadProtected, Lock::Closed),
+            (V::Locked, Lock::Locked),
+            (V::Locked, Lock::Closed),
+        ] {
+            assert_eq!(judge(&reading(verdict, true), expect), Judgement::Pass, "{verdict:?} {expect:?}");
+        }
+        for (verdict, expect) in [
+            (V::Open, Lock::Closed),
+            (V::Open, Lock::Locked),
+            (V::Open, Lock::ReadProtected),
+            (V::ReadProtected, Lock::Locked),
+            (V::ReadProtected, Lock::Open),
+            (V::Locked, Lock::Open),
+            (V::Locked, Lock::ReadProtected),
+        ] {
+            assert_eq!(judge(&reading(verdict, true), expect), Judgement::Fail, "{verdict:?} {expect:?}");
+        }
+        assert!(
+            matches!(judge(&reading(V::Locked, false), Lock::Closed), Judgement::Unknown(_)),
+            "an uncertain rule never passes"
+        );
+        assert_eq!(judge(&reading(V::Open, false), Lock::Closed), Judgement::Fail, "what was read was read");
+    }
+}

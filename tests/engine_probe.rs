@@ -1,0 +1,342 @@
+//! Steps with a debug probe, on a probe that answers as told: what its answers, its refusals and its faults lead to.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hilbench::{
+    channel::{
+        clock::{BoxFuture, Clock, WallClock},
+        link::{ChannelKind, Driver, LinkError, Opened, Parameters, ProbeLink, Proof, Segment},
+        probe::{LockReading, LockVerdict},
+    },
+    driver::probe::lock::Family,
+    event::{Event, Fact, RunHeader, RunId, Verdict, Witness},
+    journal::{Journal, Options},
+    plan::model::{Case, Plan},
+    rig::model::{ChannelSpec, Device, Image, Rig},
+    run::{
+        cuts::CutOptions,
+        dispatch::{Setup, run},
+        registry::Registry,
+    },
+    step::{
+        FailAs, Step, StepKind,
+        probe::{Lock, ProbeStep},
+    },
+};
+use tokio::sync::mpsc;
+
+/// What the probe answers, and what it was asked.
+#[derive(Clone)]
+struct Probe {
+    lock: Result<(LockVerdict, bool), String>,
+    /// Memory from address 0 on; reading beyond it is refused.
+    memory: usize,
+    /// Reads before the probe is gone.
+    reads: Arc<Mutex<usize>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Probe {
+    fn with(lock: Result<(LockVerdict, bool), String>) -> Self {
+        Self { lock, memory: 1 << 20, reads: Arc::new(Mutex::new(usize::MAX)), asked: Arc::default() }
+    }
+
+    fn ask(&self, what: String) {
+        self.asked.lock().unwrap().push(what);
+    }
+}
+
+fn seen(what: &str) -> BoxFuture<'static, Result<Proof, LinkError>> {
+    let witness = Witness { what: what.to_owned(), evidence: None };
+    Box::pin(std::future::ready(Ok(Proof::Seen(witness))))
+}
+
+impl ProbeLink for Probe {
+    fn flash(&mut self, _: Vec<Segment>, erase_all: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        self.ask(format!("flash {erase_all}"));
+        seen("flashed")
+    }
+    fn reset(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        seen("reset")
+    }
+    fn read(&mut self, address: u32, len: u32) -> BoxFuture<'_, Result<Result<Vec<u8>, String>, LinkError>> {
+        self.ask(format!("read {address:#x} {len}"));
+        let mut reads = self.reads.lock().unwrap();
+        let read = if *reads == 0 {
+            Err(LinkError { lost: true, ..LinkError::new("read memory with the probe", "unplugged") })
+        } else if address as usize + len as usize > self.memory {
+            Ok(Err("it faults".to_owned()))
+        } else {
+            Ok(Ok((address..address + len).map(|at| (at / 3) as u8).collect()))
+        };
+        *reads = reads.saturating_sub(1);
+        Box::pin(std::future::ready(read))
+    }
+    fn halt(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        self.ask("halt".to_owned());
+        seen("core halted at 0x100")
+    }
+    fn resume(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        self.ask("resume".to_owned());
+        seen("core let run")
+    }
+    fn lock_state(&mut self, family: Option<String>) -> BoxFuture<'_, Result<LockReading, LinkError>> {
+        let reading = match &self.lock {
+            Ok((verdict, documented)) => Ok(LockReading {
+                family: family.unwrap_or_else(|| "nrf51".to_owned()),
+                verdict: *verdict,
+                text: format!("{verdict:?}"),
+                documented: *documented,
+                transcript: "dp r 0x00 = 0x0bb11477\n".to_owned(),
+            }),
+            Err(what) => Err(LinkError::new("read the lock with the probe", what)),
+        };
+        Box::pin(std::future::ready(reading))
+    }
+}
+
+impl Driver for Probe {
+    fn name(&self) -> &'static str {
+        "fake-probe"
+    }
+    fn kind(&self) -> ChannelKind {
+        ChannelKind::Probe
+    }
+    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
+        &[]
+    }
+    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
+        Ok("probe".to_owned())
+    }
+    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
+        Box::pin(async { Ok(Opened::Probe(Box::new(self.clone()))) })
+    }
+}
+
+struct Ran {
+    verdict: Verdict,
+    reason: String,
+    events: Vec<Event>,
+    evidence: BTreeMap<String, Vec<u8>>,
+}
+
+impl Ran {
+    #[track_caller]
+    fn is(&self, verdict: Verdict, reason: &str) {
+        assert!(
+            self.verdict == verdict && self.reason.contains(reason),
+            "expected {verdict} {reason}, found {} {}",
+            self.verdict,
+            self.reason
+        );
+    }
+}
+
+async fn ran(probe: &Probe, sacrificial: bool, steps: Vec<StepKind>) -> Ran {
+    let directory = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
+    let id = RunId::from("20260101-000000-0001");
+    let now = Arc::clone(&clock);
+    let journal = Journal::create(Options::new(directory.path(), id.clone(), Arc::new(move || now.now()))).unwrap();
+    let mut cursor = journal.observe();
+    let steps = steps.into_iter().map(|kind| Step { kind, line: 1 }).collect();
+    let minute = Duration::from_secs(60);
+    let case = Case { id: "case".to_owned(), title: "case".to_owned(), assesses: Vec::new(), timeout: minute, steps, line: 1 };
+    let plan = Plan {
+        name: "plan".to_owned(),
+        title: "plan".to_owned(),
+        requires: vec!["probe".to_owned()],
+        timeout: minute,
+        images: Vec::new(),
+        before_each: Vec::new(),
+        cases: vec![case],
+        finally: Vec::new(),
+    };
+    let image = Image { file: PathBuf::new(), address: Some(0), version: None, bytes: vec![1; 16] };
+    let device = Device {
+        name: "device".to_owned(),
+        file: PathBuf::new(),
+        declared: BTreeMap::new(),
+        images: [("code".to_owned(), image)].into(),
+        layout: BTreeMap::new(),
+        procedures: BTreeMap::new(),
+        interruption: None,
+    };
+    let rig = Rig {
+        name: "rig".to_owned(),
+        file: PathBuf::new(),
+        device,
+        channels: [("probe".to_owned(), ChannelSpec { driver: "fake-probe".to_owned(), parameters: Parameters::default() })]
+            .into(),
+        safe_state: Vec::new(),
+        safe_state_timeout: minute,
+        sacrificial,
+        virtual_device: None,
+    };
+    let header = RunHeader {
+        schema: hilbench::event::SCHEMA.to_owned(),
+        tool: "test".to_owned(),
+        run: id,
+        command: Vec::new(),
+        started: "2026-01-01T00:00:00Z".to_owned(),
+        clock: clock.name().to_owned(),
+        seed: 1,
+        plan: "plan".to_owned(),
+        rig: "rig".to_owned(),
+        device: "device".to_owned(),
+        files: Vec::new(),
+        cases: Vec::new(),
+    };
+    let setup = Setup {
+        plan,
+        rig,
+        skipped: Vec::new(),
+        registry: Registry::new().with(Arc::new(probe.clone())),
+        clock,
+        journal: journal.clone(),
+        header,
+        leases: directory.path().join("leases"),
+        guard: None,
+        cuts: CutOptions::default(),
+        hold: None,
+    };
+    let (_requests, served) = mpsc::channel(4);
+    run(setup, served).await;
+    let mut events = Vec::new();
+    while let Some(event) = cursor.try_next() {
+        events.push((*event).clone());
+    }
+    let mut evidence = BTreeMap::new();
+    collect(directory.path(), &mut evidence);
+    let found = events.iter().find_map(|event| match &event.fact {
+        Fact::CaseFinished { verdict, reason, .. } => {
+            Some((*verdict, reason.as_ref().map(ToString::to_string).unwrap_or_default()))
+        }
+        _ => None,
+    });
+    let (verdict, reason) = found.unwrap_or_else(|| panic!("{events:#?}"));
+    Ran { verdict, reason, events, evidence }
+}
+
+fn collect(directory: &std::path::Path, into: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, into);
+        } else {
+            into.insert(path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap());
+        }
+    }
+}
+
+fn probe(step: ProbeStep) -> StepKind {
+    StepKind::Probe { channel: "probe".to_owned(), step }
+}
+
+fn lock(expect: Lock) -> StepKind {
+    let fail_as = Some(FailAs { code: "PHY-LOCKBIT".to_owned(), text: String::new() });
+    probe(ProbeStep::ReadLock { family: None, expect: Some(expect), fail_as })
+}
+
+fn dump(address: u32, length: u32) -> StepKind {
+    probe(ProbeStep::DumpMemory { address, length, name: "code".to_owned() })
+}
+
+#[test]
+fn plans_name_families_as_the_driver_does() {
+    let named: Vec<_> = hilbench::step::probe::FAMILIES.iter().map(|word| word.word).collect();
+    assert_eq!(named, Family::ALL.map(Family::name));
+}
+
+#[tokio::test]
+async fn a_proven_lock_is_judged_and_its_transcript_kept() {
+    let ended = ran(&Probe::with(Ok((LockVerdict::Locked, true))), false, vec![lock(Lock::Closed)]).await;
+    ended.is(Verdict::Pass, "");
+    let kept = ended.evidence.iter().find(|(name, _)| name.ends_with("lock.txt")).expect("the transcript is evidence");
+    assert_eq!(kept.1, b"dp r 0x00 = 0x0bb11477\n");
+    let ended = ran(&Probe::with(Ok((LockVerdict::Open, true))), false, vec![lock(Lock::Closed)]).await;
+    ended.is(Verdict::Fail, "PHY-LOCKBIT");
+    let ended = ran(&Probe::with(Ok((LockVerdict::ReadProtected, true))), false, vec![lock(Lock::Locked)]).await;
+    ended.is(Verdict::Fail, "PHY-LOCKBIT");
+}
+
+#[tokio::test]
+async fn a_lock_that_is_not_proven_is_inconclusive_whatever_is_expected() {
+    for (verdict, documented) in
+        [(LockVerdict::NoDebugPort, true), (LockVerdict::Undetermined, true), (LockVerdict::Locked, false)]
+    {
+        let ended = ran(&Probe::with(Ok((verdict, documented))), false, vec![lock(Lock::Closed)]).await;
+        ended.is(Verdict::Inconclusive, "LOCK-UNKNOWN");
+    }
+    for verdict in [LockVerdict::NoDebugPort, LockVerdict::Undetermined] {
+        let ended = ran(&Probe::with(Ok((verdict, true))), false, vec![lock(Lock::Open)]).await;
+        ended.is(Verdict::Inconclusive, "LOCK-UNKNOWN");
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_could_not_be_asked_about_is_a_fault_of_the_bench() {
+    let ended = ran(&Probe::with(Err("the probe is gone".to_owned())), false, vec![lock(Lock::Closed)]).await;
+    ended.is(Verdict::Error, "BENCH-FAULT");
+}
+
+#[tokio::test]
+async fn a_lock_that_is_only_recorded_judges_nothing() {
+    let step = probe(ProbeStep::ReadLock { family: None, expect: None, fail_as: None });
+    let ended = ran(&Probe::with(Ok((LockVerdict::Locked, true))), false, vec![step]).await;
+    ended.is(Verdict::Inconclusive, "NOTHING-JUDGED");
+}
+
+#[tokio::test]
+async fn a_dump_is_read_in_pieces_and_kept_whole() {
+    let fake = Probe::with(Ok((LockVerdict::Open, true)));
+    let ended = ran(&fake, false, vec![dump(4, 600_000), lock(Lock::Open)]).await;
+    ended.is(Verdict::Pass, "");
+    let (_, bytes) = ended.evidence.iter().find(|(name, _)| name.ends_with("code.bin")).expect("the dump is evidence");
+    assert_eq!(*bytes, (4..600_004_u32).map(|at| (at / 3) as u8).collect::<Vec<_>>());
+    assert_eq!(*fake.asked.lock().unwrap(), ["read 0x4 262144", "read 0x40004 262144", "read 0x80004 75712"]);
+    let told = ended.events.iter().any(|event| {
+        matches!(&event.fact, Fact::Observed { what, evidence: Some(_), .. } if what.contains("600000 bytes") && what.contains("blake3"))
+    });
+    assert!(told, "with its digest");
+}
+
+#[tokio::test]
+async fn a_dump_that_is_refused_is_inconclusive_and_one_that_breaks_off_a_fault() {
+    let fake = Probe { memory: 300_000, ..Probe::with(Ok((LockVerdict::Open, true))) };
+    let ended = ran(&fake, false, vec![dump(0, 600_000), lock(Lock::Open)]).await;
+    ended.is(Verdict::Inconclusive, "262144 bytes of 600000 were read");
+    let fake = Probe { reads: Arc::new(Mutex::new(1)), ..Probe::with(Ok((LockVerdict::Open, true))) };
+    ran(&fake, false, vec![dump(0, 600_000), lock(Lock::Open)]).await.is(Verdict::Error, "unplugged");
+    let ended = ran(&Probe::with(Ok((LockVerdict::Open, true))), false, vec![dump(u32::MAX - 3, 16), lock(Lock::Open)]).await;
+    assert_ne!(ended.verdict, Verdict::Pass);
+}
+
+#[tokio::test]
+async fn a_core_is_halted_and_let_run_with_witnesses() {
+    let fake = Probe::with(Ok((LockVerdict::Open, true)));
+    let ended = ran(&fake, false, vec![probe(ProbeStep::Halt), probe(ProbeStep::Resume), lock(Lock::Open)]).await;
+    ended.is(Verdict::Pass, "");
+    assert_eq!(*fake.asked.lock().unwrap(), ["halt", "resume"]);
+    let facts: Vec<_> = ended.events.iter().map(|event| &event.fact).collect();
+    let acting = facts.iter().position(|fact| matches!(fact, Fact::Acting { .. })).unwrap();
+    let witnessed = facts.iter().position(|fact| matches!(fact, Fact::Witnessed { .. })).unwrap();
+    assert!(acting < witnessed);
+}
+
+#[tokio::test]
+async fn a_unit_that_is_not_sacrificial_is_not_erased_even_if_the_check_was_passed_by() {
+    let erase = || StepKind::Flash { channel: "probe".to_owned(), images: vec!["code".to_owned()], erase_all: true };
+    let fake = Probe::with(Ok((LockVerdict::Open, true)));
+    ran(&fake, false, vec![erase(), lock(Lock::Open)]).await.is(Verdict::Error, "sacrificial");
+    assert!(fake.asked.lock().unwrap().is_empty(), "the probe was not even asked");
+    ran(&fake, true, vec![erase(), lock(Lock::Open)]).await.is(Verdict::Pass, "");
+    assert_eq!(*fake.asked.lock().unwrap(), ["flash true"]);
+}
