@@ -1,6 +1,8 @@
 //! From a checked document to steps.
 
-use super::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, ble, cloud, line, network, probe, usb};
+use super::{
+    Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, ble, cloud, line, network, probe, usb,
+};
 use crate::document::{Data, Map, Value};
 
 /// The steps of a list. Only meaningful if the document's report has no errors.
