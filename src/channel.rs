@@ -11,5 +11,6 @@ pub mod console;
 pub mod link;
 pub mod matcher;
 pub mod network;
+pub mod operator;
 pub mod tap;
 pub mod usb;

@@ -4,8 +4,12 @@
 //! up to the steps of a plan, and a fault of an instrument is told as a [`LinkError`](crate::channel::link::LinkError), never as the
 //! behaviour of the device.
 
+pub mod button;
 pub mod discover;
+mod gpio;
+mod parameters;
 pub mod power;
 pub mod probe;
 pub mod serial;
+mod shared;
 pub mod sysfs;

@@ -3,6 +3,7 @@
 //! * [`dispatch`]: one run from lease to safe state; the only place that decides what happens next.
 //! * [`execute`]: steps of one case; every wait is against a deadline and the stop signal.
 //! * [`mod@bench`]: the opened channels.
+//! * [`desk`]: where the operator is asked; [`control`]: where answers and stops come in from other processes.
 //! * [`guard`]: the process that outlives the controller.
 //! * [`lease`]: one run per instrument.
 //!
@@ -11,8 +12,10 @@
 pub mod bench;
 mod ble;
 mod cloud;
+pub mod control;
 pub mod cuts;
 pub mod describe;
+pub mod desk;
 pub mod dispatch;
 pub mod execute;
 pub mod guard;
@@ -20,8 +23,10 @@ pub mod images;
 pub mod lease;
 mod network;
 pub mod outcome;
+mod prompt;
 pub mod record;
 pub mod registry;
 pub mod stop;
+mod supply;
 mod usb;
 pub mod values;

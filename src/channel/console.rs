@@ -253,11 +253,8 @@ impl Shared {
     }
 
     fn send_error(&self, written: usize, len: usize, why: &str) -> LinkError {
-        LinkError {
-            operation: format!("send {len} bytes on `{}`", self.name),
-            what: format!("{why}; {written} of {len} bytes had gone out"),
-            lost: true,
-        }
+        let what = format!("{why}; {written} of {len} bytes had gone out");
+        LinkError { lost: true, ..LinkError::new(format!("send {len} bytes on `{}`", self.name), what) }
     }
 
     /// Ends everything that waits. The tap is told first.

@@ -79,7 +79,7 @@ impl ProbeRsLink {
         operation: impl FnOnce(&Instrument) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LinkError> {
         let named = format!("{verb} with {}", self.instrument.identity);
-        let gone = |what: &str| LinkError { operation: named.clone(), what: what.to_owned(), lost: true };
+        let gone = |what: &str| LinkError { lost: true, ..LinkError::new(named.clone(), what) };
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |instrument| {
             // Nobody listens any more if the step gave up; the operation was still done.

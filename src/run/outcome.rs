@@ -18,6 +18,8 @@ pub mod code {
     pub const NOT_REFUSED: &str = "NOT-REFUSED";
     /// The device did not come up again.
     pub const NOT_READY: &str = "NOT-READY";
+    /// The operator was asked and did not answer, or not in a way that tells.
+    pub const OPERATOR: &str = "OPERATOR";
     /// The case or run took longer than allowed.
     pub const DEADLINE: &str = "DEADLINE";
     /// An instrument did not do its part.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ble, cloud, network, usb};
+use super::{ble, cloud, network, prompt, supply, usb};
 use crate::document::{Group, Key, Keys, OneOf, Shape, Word};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,6 +58,8 @@ pub static STEP: OneOf = OneOf {
         Key::needed("power", Shape::Map(&POWER), POWER.what),
         Key::needed("power-cycle", Shape::Map(&POWER_CYCLE), POWER_CYCLE.what),
         Key::needed("press", Shape::Map(&PRESS), PRESS.what),
+        Key::needed("button", Shape::Map(&supply::BUTTON), supply::BUTTON.what),
+        Key::needed("measure-supply", Shape::Map(&supply::MEASURE_SUPPLY), supply::MEASURE_SUPPLY.what),
         Key::needed("send", Shape::Map(&SEND), SEND.what),
         Key::needed("expect", Shape::Map(&EXPECT), EXPECT.what),
         Key::needed("refrain", Shape::Map(&REFRAIN), REFRAIN.what),
@@ -69,6 +71,7 @@ pub static STEP: OneOf = OneOf {
         Key::needed("ble-presence", Shape::Map(&ble::PRESENCE), ble::PRESENCE.what),
         Key::needed("network", Shape::Map(&network::NETWORK), network::NETWORK.what),
         Key::needed("cloud", Shape::Map(&cloud::CLOUD), cloud::CLOUD.what),
+        Key::needed("prompt", Shape::Map(&prompt::PROMPT), prompt::PROMPT.what),
         Key::needed("wait", Shape::Map(&WAIT), WAIT.what),
         Key::needed("do", Shape::Map(&DO), DO.what),
         Key::needed("check", Shape::Map(&CHECK), CHECK.what),
