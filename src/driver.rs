@@ -4,7 +4,9 @@
 //! up to the steps of a plan, and a fault of an instrument is told as a [`LinkError`](crate::channel::link::LinkError), never as the
 //! behaviour of the device.
 
+pub mod access;
 pub mod button;
+pub mod cloud;
 pub mod discover;
 mod gpio;
 mod parameters;
@@ -13,3 +15,4 @@ pub mod probe;
 pub mod serial;
 mod shared;
 pub mod sysfs;
+pub mod unbound;

@@ -5,6 +5,7 @@
 
 mod device;
 mod drivers;
+mod golden;
 mod image;
 mod interruption;
 pub mod keys;
@@ -13,5 +14,6 @@ pub mod model;
 
 pub(crate) use device::unique;
 pub use drivers::{DriverCatalogue, DriverFacts};
+pub use golden::Golden;
 pub use image::{MAX_IMAGE, region};
 pub use load::{DeviceFile, RigFile, load_device, load_rig};

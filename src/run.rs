@@ -6,6 +6,7 @@
 //! * [`desk`]: where the operator is asked; [`control`]: where answers and stops come in from other processes.
 //! * [`guard`]: the process that outlives the controller.
 //! * [`lease`]: one run per instrument.
+//! * [`doctor`]: whether a bench could be used.
 //!
 //! The engine never names a driver: the caller hands it a [`registry::Registry`].
 
@@ -17,12 +18,14 @@ pub mod cuts;
 pub mod describe;
 pub mod desk;
 pub mod dispatch;
+pub mod doctor;
 pub mod execute;
 pub mod guard;
 pub mod images;
 pub mod lease;
 mod network;
 pub mod outcome;
+mod patience;
 mod prompt;
 pub mod record;
 pub mod registry;

@@ -34,6 +34,9 @@ use tokio::{
     sync::mpsc,
 };
 
+#[path = "engine/serial.rs"]
+mod serial;
+
 /// What the fake device answers to a line; `None` is silence.
 type Answer = fn(&str) -> Option<String>;
 
@@ -284,6 +287,7 @@ fn device() -> Device {
         layout: [("all".to_owned(), (0, None))].into(),
         procedures,
         interruption: None,
+        golden: Vec::new(),
     }
 }
 
@@ -328,16 +332,27 @@ struct Bench {
     button_panics: bool,
     stop: Option<(Duration, StopLevel)>,
     journal_limit: Option<usize>,
+    world: Arc<World>,
+    /// In place of the fake console, with parameters.
+    console: Option<(Arc<dyn Driver>, Parameters)>,
 }
 
 impl Default for Bench {
     fn default() -> Self {
-        Self { answer: lock, supply: Supply::Proven, button_panics: false, stop: None, journal_limit: None }
+        Self {
+            answer: lock,
+            supply: Supply::Proven,
+            button_panics: false,
+            stop: None,
+            journal_limit: None,
+            world: Arc::default(),
+            console: None,
+        }
     }
 }
 
 fn rig() -> Rig {
-    let channel = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default() };
+    let channel = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default(), sees_flash: false };
     Rig {
         name: "fakes".to_owned(),
         file: PathBuf::new(),
@@ -372,13 +387,19 @@ impl std::io::Write for Full {
 
 impl Bench {
     async fn run(self, plan: Plan) -> Ran {
-        let world = Arc::new(World::default());
+        let world = Arc::clone(&self.world);
         let directory = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-        let registry = Registry::new()
+        let mut registry = Registry::new()
             .with(Arc::new(FakeConsole(self.answer)))
             .with(Arc::new(FakeSupply(self.supply, Arc::clone(&world))))
             .with(Arc::new(FakeButton(Arc::clone(&world), self.button_panics)));
+        let mut rig = rig();
+        if let Some((driver, parameters)) = self.console {
+            registry = registry.with(driver);
+            let known = rig.channels["console"].clone();
+            rig.channels.insert("console".to_owned(), ChannelSpec { parameters, ..known });
+        }
         let run_id = RunId::from("20260101-000000-0001");
         let bench_clock = Arc::clone(&clock);
         let mut options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));
@@ -403,13 +424,14 @@ impl Bench {
         };
         let setup = Setup {
             plan,
-            rig: rig(),
+            rig,
             skipped: Vec::new(),
             registry,
             clock,
             journal: journal.clone(),
             header,
             leases: directory.path().join("leases"),
+            wait: None,
             guard: None,
             cuts: CutOptions::default(),
             desk: Desk::default(),
@@ -753,3 +775,5 @@ async fn a_strap_stays_set_until_it_is_released_or_the_run_ends() {
     assert!(held.safe(), "the safe state released it");
     ran(one(vec![strap(true), strap(false), send("ping"), expect("pong")])).await.is(Verdict::Pass, "");
 }
+#[path = "engine/network.rs"]
+mod network;

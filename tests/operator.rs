@@ -79,6 +79,7 @@ fn rig(with_supply: bool) -> Rig {
     };
     let supply = ChannelSpec {
         driver: "operator-supply".to_owned(),
+        sees_flash: false,
         parameters: parameters(&[("what", "the plug"), ("within", "300ms")]),
     };
     Rig {
@@ -92,6 +93,7 @@ fn rig(with_supply: bool) -> Rig {
             layout: BTreeMap::new(),
             procedures: BTreeMap::new(),
             interruption: None,
+            golden: Vec::new(),
         },
         channels: if with_supply { [("supply".to_owned(), supply)].into() } else { BTreeMap::new() },
         safe_state: if with_supply { vec![SafeAction::Power { channel: "supply".to_owned(), up: false }] } else { Vec::new() },
@@ -152,6 +154,7 @@ async fn ran(rig: Rig, steps: Vec<StepKind>, desk: Desk, requests: Vec<(Duration
         journal,
         header,
         leases: directory.path().join("leases"),
+        wait: None,
         guard: None,
         cuts: CutOptions::default(),
         desk,

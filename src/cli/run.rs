@@ -29,6 +29,7 @@ use crate::{
         lease,
     },
     step::{Step, StepKind},
+    units::Span,
     view::RunView,
 };
 
@@ -36,10 +37,14 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(arguments: arguments::Run) -> Exit {
-    let bound = match prepare(&arguments) {
-        Ok(bound) => bound,
-        Err(exit) => return exit,
-    };
+    match prepare(&arguments) {
+        Ok(bound) => run_bound(arguments, bound),
+        Err(exit) => exit,
+    }
+}
+
+/// Runs what has been checked.
+pub(super) fn run_bound(arguments: arguments::Run, bound: Bound) -> Exit {
     let desk = match desk(&arguments) {
         Ok(desk) => desk,
         Err(what) => {
@@ -225,6 +230,7 @@ fn assemble(arguments: &arguments::Run, bound: Bound, desk: &Desk) -> Result<(Se
         journal: journal.clone(),
         header,
         leases: lease::directory(&store),
+        wait: arguments.wait.map(Span::duration),
         guard: Some(vec![guard.display().to_string(), "guard".to_owned()]),
         cuts,
         desk: desk.clone(),

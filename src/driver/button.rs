@@ -6,6 +6,7 @@
 use crate::{
     channel::{
         clock::BoxFuture,
+        finding::Finding,
         link::{ButtonLink, ChannelKind, Driver, LinkError, Opened, Parameters, Proof, SupplyLink},
     },
     driver::power::{command::CommandSupply, gpio::GpioSupply, hid::HidRelay, lcus::LcusRelay},
@@ -83,6 +84,14 @@ impl Driver for AsButton {
 
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError> {
         self.driver.identity(&self.translated(parameters)).map_err(|error| self.told(error))
+    }
+
+    fn needs_whole_instrument(&self) -> bool {
+        self.driver.needs_whole_instrument()
+    }
+
+    fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async move { self.driver.examine(&self.translated(parameters)).await })
     }
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {

@@ -86,6 +86,11 @@ impl Driver for GpioSupply {
         Wanting::from(parameters, NAME)?.identity()
     }
 
+    fn needs_whole_instrument(&self) -> bool {
+        // The instrument is the line.
+        true
+    }
+
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
         Box::pin(async move {
             let settle = duration(parameters, "settle", Duration::from_secs(30), NAME)?.unwrap_or(SETTLE);

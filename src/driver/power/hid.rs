@@ -7,7 +7,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use rusb::{DeviceHandle, GlobalContext, UsbContext as _};
+use rusb::{DeviceHandle, GlobalContext};
 use tokio::{sync::Mutex, task::spawn_blocking, time::timeout};
 
 use super::read_back;
