@@ -13,6 +13,7 @@ pub mod line;
 pub mod link;
 pub mod matcher;
 pub mod network;
+pub mod operator;
 pub mod probe;
 pub mod tap;
 pub mod usb;

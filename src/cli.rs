@@ -1,5 +1,6 @@
 //! Arguments, wiring, exit codes. The only part that knows every other.
 
+mod answer;
 mod arguments;
 mod check;
 mod discover;
@@ -12,6 +13,7 @@ mod run;
 mod runs;
 mod schema;
 mod signals;
+mod terminal;
 mod wiring;
 
 use std::{io::Write as _, process::ExitCode};
@@ -46,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Show(arguments) => runs::show(&arguments),
         Command::Recover(arguments) => runs::recover(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
+        Command::Answer(arguments) => answer::answer(&arguments),
         Command::Guard => guard::guard(),
         Command::ProbeWorker => probe_worker::work(),
     };

@@ -80,6 +80,17 @@ impl<W: Write> Console<W> {
             Fact::LeaseAwaited { what } => self.note("waiting", what),
             Fact::ChannelLost { channel, why } => self.note("lost", &format!("channel {channel}: {why}")),
             Fact::ChannelReopened { channel, .. } => self.note("back", &format!("channel {channel}")),
+            Fact::Prompted { prompt, text, choices, free, picture, .. } => {
+                let answers = match (choices.is_empty(), free) {
+                    (false, false) => format!(" [{}]", choices.join(", ")),
+                    (false, true) => format!(" [{}, or any text]", choices.join(", ")),
+                    (true, _) => String::new(),
+                };
+                let picture = picture.as_ref().map_or_else(String::new, |picture| format!("  (picture: {picture})"));
+                self.note("ask", &format!("{prompt}: {text}{answers}{picture}"))
+            }
+            Fact::Answered { prompt, answer, by } => self.note("answer", &format!("{prompt}: {answer}  ({by})")),
+            Fact::Unanswered { prompt, why } => self.note("answer", &format!("{prompt}: none, {why}")),
             Fact::StopRequested { level, by } => {
                 let how = match level {
                     StopLevel::Graceful => "ending after the running step; again to stop at once",

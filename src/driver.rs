@@ -6,10 +6,14 @@
 
 pub mod access;
 pub mod ble;
+pub mod button;
 pub mod cloud;
 pub mod discover;
+mod gpio;
+mod parameters;
 pub mod power;
 pub mod probe;
 pub mod serial;
+mod shared;
 pub mod sysfs;
 pub mod unbound;

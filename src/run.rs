@@ -3,6 +3,7 @@
 //! * [`dispatch`]: one run from lease to safe state; the only place that decides what happens next.
 //! * [`execute`]: steps of one case; every wait is against a deadline and the stop signal.
 //! * [`mod@bench`]: the opened channels.
+//! * [`desk`]: where the operator is asked; [`control`]: where answers and stops come in from other processes.
 //! * [`guard`]: the process that outlives the controller.
 //! * [`lease`]: one run per instrument.
 //! * [`doctor`]: whether a bench could be used.
@@ -12,8 +13,10 @@
 pub mod bench;
 mod ble;
 mod cloud;
+pub mod control;
 pub mod cuts;
 pub mod describe;
+pub mod desk;
 pub mod dispatch;
 pub mod doctor;
 pub mod execute;
@@ -25,8 +28,10 @@ mod network;
 pub mod outcome;
 mod patience;
 mod probe;
+mod prompt;
 pub mod record;
 pub mod registry;
 pub mod stop;
+mod supply;
 mod usb;
 pub mod values;

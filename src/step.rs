@@ -13,6 +13,8 @@ pub mod line;
 pub mod network;
 pub mod pattern;
 pub mod probe;
+pub mod prompt;
+pub mod supply;
 pub mod template;
 pub mod usb;
 pub mod world;
@@ -96,6 +98,20 @@ pub enum StepKind {
         channel: String,
         /// How long.
         hold: Duration,
+    },
+    /// Press or release a button, and leave it so.
+    Button {
+        /// Button channel.
+        channel: String,
+        /// Which.
+        pressed: bool,
+    },
+    /// Measure what a supply gives.
+    MeasureSupply {
+        /// Supply channel.
+        channel: String,
+        /// What.
+        step: supply::SupplyMeasurement,
     },
     /// Send bytes.
     Send {
@@ -261,6 +277,8 @@ pub enum StepKind {
         /// What.
         step: cloud::CloudStep,
     },
+    /// Ask the operator.
+    Prompt(Box<prompt::PromptStep>),
     /// Cut the power at every flash operation of some steps.
     PowerCutSearch {
         /// Supply channel with the ability.

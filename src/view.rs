@@ -13,7 +13,7 @@ mod text;
 
 pub use case::{Attempt, CaseState, CaseView, Measurement, StepView};
 pub use cuts::{BadCut, CutsView};
-pub use run::{Channel, Counts, Fault, Finish, RunView, SafeState};
+pub use run::{Channel, Counts, Fault, Finish, Prompt, PromptOutcome, RunView, SafeState};
 pub use text::{quantity, seconds, share};
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::{
 use hilbench::{
     channel::{
         clock::{BoxFuture, Clock, WallClock},
-        link::{ButtonLink, ChannelKind, Driver, LinkError, Opened, Parameters, Proof, SupplyLink},
+        link::{ButtonLink, ChannelKind, Driver, LinkError, Measurand, Opened, Parameters, Proof, SupplyLink},
     },
     event::{Event, Fact, Request, RunHeader, RunId, StopLevel, Verdict, Witness},
     journal::{Journal, Options},
@@ -23,10 +23,11 @@ use hilbench::{
     rig::model::{ChannelSpec, Device, Image, OutcomeSpec, Procedure, Rig, SafeAction},
     run::{
         cuts::CutOptions,
+        desk::Desk,
         dispatch::{RunEnd, Setup, run},
         registry::Registry,
     },
-    step::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within},
+    step::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, supply::SupplyMeasurement},
 };
 #[path = "engine/ble.rs"]
 mod ble;
@@ -141,6 +142,15 @@ impl SupplyLink for SupplyState {
     }
     fn is_up(&mut self) -> BoxFuture<'_, Result<Option<bool>, LinkError>> {
         Box::pin(async move { Ok(Some(self.1.up.load(Ordering::SeqCst))) })
+    }
+    fn measure(&mut self, what: Measurand) -> BoxFuture<'_, Result<Option<f64>, LinkError>> {
+        Box::pin(async move {
+            match (self.0, what) {
+                (Supply::Stuck, _) => Err(LinkError::new("measure supply 1", "no answer")),
+                (_, Measurand::Voltage) => Ok(Some(if self.1.up.load(Ordering::SeqCst) { 5.0 } else { 0.0 })),
+                (_, Measurand::Current) => Ok(None),
+            }
+        })
     }
 }
 
@@ -436,6 +446,7 @@ impl Bench {
             wait: None,
             guard: None,
             cuts: CutOptions::default(),
+            desk: Desk::default(),
             hold: None,
         };
         let (requests, served) = mpsc::channel(4);
@@ -736,5 +747,45 @@ async fn facts_about_acts_precede_the_acts() {
     assert!(ran.events.iter().enumerate().all(|(i, e)| e.seq == i as u64));
 }
 
+// --- supplies that measure, buttons that stay ---
+
+fn measure(what: Measurand, at_least: Option<f64>, at_most: Option<f64>) -> Step {
+    let measurement = SupplyMeasurement { what, name: "rail".to_owned(), at_least, at_most, fail_as: Some(code("RAIL")) };
+    step(StepKind::MeasureSupply { channel: "supply".to_owned(), step: measurement })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_measured_rail_is_held_against_its_limits() {
+    let volts = |at_least, at_most| one(vec![power(true), measure(Measurand::Voltage, at_least, at_most)]);
+    ran(volts(Some(4.75), Some(5.25))).await.is(Verdict::Pass, "");
+    // Bounds are part of the range.
+    ran(volts(Some(5.0), Some(5.0))).await.is(Verdict::Pass, "");
+    ran(volts(None, Some(4.9))).await.is(Verdict::Fail, "RAIL");
+    ran(volts(Some(5.1), None)).await.is(Verdict::Fail, "RAIL");
+    // Recorded only: nothing was judged.
+    ran(volts(None, None)).await.is(Verdict::Inconclusive, "NOTHING-JUDGED");
+    // A supply that cannot measure says nothing about the device, and one that is broken neither.
+    ran(one(vec![measure(Measurand::Current, None, Some(100.0))])).await.is(Verdict::Inconclusive, "cannot measure");
+    let broken = Bench { supply: Supply::Stuck, ..Bench::default() };
+    broken.run(one(vec![measure(Measurand::Voltage, None, Some(1.0))])).await.is(Verdict::Error, "BENCH-FAULT");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strap_stays_set_until_it_is_released_or_the_run_ends() {
+    let strap = |pressed| step(StepKind::Button { channel: "button".to_owned(), pressed });
+    let held = ran(one(vec![strap(true), power(true), send("ping"), expect("pong")])).await;
+    held.is(Verdict::Pass, "");
+    let acts: Vec<_> = held
+        .events
+        .iter()
+        .filter_map(|event| match &event.fact {
+            Fact::Acting { channel, act, .. } if channel.as_str() == "button" => Some(act.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(acts, [hilbench::event::Act::Press(true)], "not released before the end of the case");
+    assert!(held.safe(), "the safe state released it");
+    ran(one(vec![strap(true), strap(false), send("ping"), expect("pong")])).await.is(Verdict::Pass, "");
+}
 #[path = "engine/network.rs"]
 mod network;

@@ -276,7 +276,7 @@ impl Console {
             return Ok(());
         }
         let what = format!("it did not come back within {}; {}", crate::units::Span::from(returns.within), self.shared.missing());
-        Err(LinkError { operation: format!("wait for console `{}`", self.shared.name), what, lost: true })
+        Err(LinkError { lost: true, ..LinkError::new(format!("wait for console `{}`", self.shared.name), what) })
     }
 
     /// Does something with the line that carries the bytes, on a thread of its own.
@@ -288,7 +288,8 @@ impl Console {
         operation: &str,
         act: impl FnOnce(&mut dyn LineControl) -> std::io::Result<T> + Send + 'static,
     ) -> Result<T, LinkError> {
-        let failed = |what: String, lost| LinkError { operation: format!("{operation} on `{}`", self.shared.name), what, lost };
+        let failed =
+            |what: String, lost| LinkError { lost, ..LinkError::new(format!("{operation} on `{}`", self.shared.name), what) };
         let line = self.shared.line.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(line) = line else {
             let what = if *self.shared.present.borrow() { "this console is not a serial port" } else { "the console is away" };
@@ -361,11 +362,8 @@ impl Shared {
     }
 
     fn send_error(&self, written: usize, len: usize, why: &str) -> LinkError {
-        LinkError {
-            operation: format!("send {len} bytes on `{}`", self.name),
-            what: format!("{why}; {written} of {len} bytes had gone out"),
-            lost: true,
-        }
+        let what = format!("{why}; {written} of {len} bytes had gone out");
+        LinkError { lost: true, ..LinkError::new(format!("send {len} bytes on `{}`", self.name), what) }
     }
 
     /// Ends everything that waits. The tap is told first.

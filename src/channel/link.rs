@@ -30,12 +30,14 @@ pub struct LinkError {
     pub what: String,
     /// Whether the instrument is gone (unplugged, process ended) rather than refusing.
     pub lost: bool,
+    /// Whether it is not the instrument but a person that did not answer: then nothing is known, and nothing is at fault.
+    pub unanswered: bool,
 }
 
 impl LinkError {
     /// A failed operation on an instrument that is still there.
     pub fn new(operation: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { operation: operation.into(), what: what.into(), lost: false }
+        Self { operation: operation.into(), what: what.into(), lost: false, unanswered: false }
     }
 }
 
@@ -72,12 +74,26 @@ impl ByteLink for tokio::io::DuplexStream {}
 impl ByteLink for tokio::net::TcpStream {}
 impl ByteLink for tokio::net::UnixStream {}
 
+/// What a supply can measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measurand {
+    /// The voltage of its output, in V.
+    Voltage,
+    /// The current that it gives, in mA.
+    Current,
+}
+
 /// A switched supply.
 pub trait SupplyLink: Send {
     /// Drives the supply up or down and returns once the rail has settled, in bench time.
     fn set(&mut self, up: bool) -> BoxFuture<'_, Result<Proof, LinkError>>;
     /// What the supply is at, by read-back; `None` if the instrument cannot tell.
     fn is_up(&mut self) -> BoxFuture<'_, Result<Option<bool>, LinkError>>;
+    /// Measures what the supply gives, in V or mA; `None` if the instrument cannot.
+    fn measure(&mut self, what: Measurand) -> BoxFuture<'_, Result<Option<f64>, LinkError>> {
+        let _ = what;
+        Box::pin(async { Ok(None) })
+    }
     /// The ability to count flash operations and cut at each of them, if this supply has it.
     fn cut_lab(&self) -> Option<Arc<dyn CutLab>> {
         None

@@ -40,6 +40,8 @@ pub enum Command {
     Runs(Runs),
     /// Show a recorded run: verdicts, reasons, evidence.
     Show(Show),
+    /// Answer what a running run asks its operator; without an answer, list what is asked.
+    Answer(Answer),
     /// Close an interrupted run: compress it, digest it, give it its final name. Nothing in it is changed.
     Recover(Recover),
     /// Print or write the JSON schemas of the file formats, for editors.
@@ -83,6 +85,12 @@ pub struct Run {
     /// Execute every signature check in a power-cut search instead of remembering those already seen.
     #[arg(long)]
     pub execute_checks: bool,
+    /// Answers to prompts: a YAML or JSON list of `prompt` (a pattern found in its text) and `answer`; the first that fits is taken.
+    #[arg(long, value_name = "FILE")]
+    pub answers: Option<PathBuf>,
+    /// What happens to prompts that nobody has answered yet. Default: wait on a terminal, skip otherwise.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub unattended: Option<Unattended>,
     /// Wait this long for instruments that another run has: `10m`. Without it the run ends at once.
     #[arg(long, value_name = "TIME")]
     pub wait: Option<Span>,
@@ -90,6 +98,32 @@ pub struct Run {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
     pub message_format: MessageFormat,
     /// Where to record the run.
+    #[command(flatten)]
+    pub store: Store,
+}
+
+/// What happens to prompts that nobody has answered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Unattended {
+    /// They stay unanswered at once: inconclusive.
+    Skip,
+    /// They stay open until their time is over; `hilbench answer` answers them.
+    Wait,
+}
+
+/// `hilbench answer`.
+#[derive(Debug, Args)]
+pub struct Answer {
+    /// The prompt's number, if several are open, and the answer.
+    #[arg(value_name = "[PROMPT] ANSWER")]
+    pub words: Vec<String>,
+    /// The run: its id, the beginning of it, or `latest`; otherwise all that are running.
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Who answers; otherwise the user's name.
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Where the runs are.
     #[command(flatten)]
     pub store: Store,
 }

@@ -11,6 +11,7 @@ use crate::{
     },
     rig::{Golden, RigFile, load_rig},
     run::{
+        desk::{Attendance, Desk},
         doctor::{self, Examined},
         lease::{self, Holder},
     },
@@ -95,7 +96,8 @@ async fn examine(rig: &RigFile, store: &Path) -> Result<Vec<Examined>, String> {
     let store = std::path::absolute(store).map_err(|error| format!("{}: {error}", store.display()))?;
     let leases = lease::directory(&store);
     let mut rig = rig.rig.clone();
-    let (registry, bench) = wiring::for_run(&mut rig, &store, None).map_err(|error| error.to_string())?;
+    let (registry, bench) =
+        wiring::for_run(&mut rig, &store, None, &Desk::new(Attendance::Nobody, Vec::new())).map_err(|error| error.to_string())?;
     let holder = Holder {
         pid: std::process::id(),
         since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -218,6 +220,8 @@ fn prove(arguments: &arguments::Doctor, file: RigFile) -> Exit {
         seed: None,
         threads: 0,
         execute_checks: false,
+        answers: None,
+        unattended: None,
         wait: None,
         message_format: arguments.message_format,
         store: arguments.store.clone(),

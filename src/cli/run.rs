@@ -8,7 +8,11 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Exit, arguments, arguments::MessageFormat, check, complain, signals, wiring};
+use super::{
+    Exit, answer, arguments,
+    arguments::{MessageFormat, Unattended},
+    check, complain, signals, terminal, wiring,
+};
 use crate::{
     channel::clock::{Clock, WallClock},
     console::{Console, Format, Options as ConsoleOptions},
@@ -18,7 +22,9 @@ use crate::{
     report,
     rig::load_rig,
     run::{
+        control::Control,
         cuts::CutOptions,
+        desk::{Attendance, Desk},
         dispatch::{RunEnd, Setup, run as perform},
         lease,
     },
@@ -39,6 +45,13 @@ pub(super) fn run(arguments: arguments::Run) -> Exit {
 
 /// Runs what has been checked.
 pub(super) fn run_bound(arguments: arguments::Run, bound: Bound) -> Exit {
+    let desk = match desk(&arguments) {
+        Ok(desk) => desk,
+        Err(what) => {
+            complain(&format!("error: {}", crate::diagnostic::sanitise(&what)));
+            return Exit::InvalidInput;
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -46,7 +59,7 @@ pub(super) fn run_bound(arguments: arguments::Run, bound: Bound) -> Exit {
             return Exit::BenchError;
         }
     };
-    let exit = runtime.block_on(supervise(arguments, bound));
+    let exit = runtime.block_on(supervise(arguments, bound, desk));
     // A forced stop does not wait for an instrument that answers nobody.
     runtime.shutdown_timeout(Duration::from_millis(if exit == Exit::Forced { 50 } else { 2_000 }));
     exit
@@ -113,13 +126,25 @@ fn searches(steps: &[Step]) -> usize {
     steps.iter().map(within).sum()
 }
 
-async fn supervise(arguments: arguments::Run, bound: Bound) -> Exit {
+/// Where the operator is asked. Without a terminal nobody is expected, unless the command line says otherwise.
+fn desk(arguments: &arguments::Run) -> Result<Desk, String> {
+    let prepared = arguments.answers.as_deref().map(answer::prepared).transpose()?.unwrap_or_default();
+    let attendance = match arguments.unattended {
+        Some(Unattended::Skip) => Attendance::Nobody,
+        Some(Unattended::Wait) => Attendance::Somebody,
+        None if std::io::stdin().is_terminal() => Attendance::Somebody,
+        None => Attendance::Nobody,
+    };
+    Ok(Desk::new(attendance, prepared))
+}
+
+async fn supervise(arguments: arguments::Run, bound: Bound, desk: Desk) -> Exit {
     let (requests, served) = mpsc::channel(16);
-    if let Err(error) = signals::forward(requests) {
+    if let Err(error) = signals::forward(requests.clone()) {
         complain(&format!("cannot watch for signals: {error}"));
         return Exit::BenchError;
     }
-    let (setup, journal) = match assemble(&arguments, bound) {
+    let (setup, journal) = match assemble(&arguments, bound, &desk) {
         Ok(pair) => pair,
         Err(message) => {
             complain(&format!("error: {message}"));
@@ -128,16 +153,23 @@ async fn supervise(arguments: arguments::Run, bound: Bound) -> Exit {
     };
     let clock = Arc::clone(&setup.clock);
     let progress = tokio::spawn(show_progress(arguments.message_format, journal.clone(), clock));
+    // A run without its socket is still a run; only other terminals cannot answer it.
+    let control = Control::start(journal.directory(), desk.clone(), requests);
+    if let Err(error) = &control {
+        complain(&format!("warning: `hilbench answer` cannot reach this run: {error}"));
+    }
+    let typed = terminal::listen(desk);
     let end = perform(setup, served).await;
+    drop((control, typed));
     close(journal, end, progress).await
 }
 
 /// Takes the files of a checked run into a journal and starts the bench. The device is still off.
-fn assemble(arguments: &arguments::Run, bound: Bound) -> Result<(Setup, Journal), String> {
+fn assemble(arguments: &arguments::Run, bound: Bound, desk: &Desk) -> Result<(Setup, Journal), String> {
     let store = &arguments.store.store;
     let store = std::path::absolute(store).map_err(|error| format!("{}: {error}", store.display()))?;
     let Bound { plan, mut rig, applicability, altered, sources, .. } = bound;
-    let (registry, bench) = wiring::for_run(&mut rig, &store, arguments.seed).map_err(|error| error.to_string())?;
+    let (registry, bench) = wiring::for_run(&mut rig, &store, arguments.seed, desk).map_err(|error| error.to_string())?;
     let clock: Arc<dyn Clock> =
         bench.as_ref().map_or_else(|| Arc::new(WallClock::start()) as Arc<dyn Clock>, |bench| bench.clock());
     let skipped = plan.cases.iter().zip(&applicability).filter_map(|(case, applicability)| {
@@ -201,6 +233,7 @@ fn assemble(arguments: &arguments::Run, bound: Bound) -> Result<(Setup, Journal)
         wait: arguments.wait.map(Span::duration),
         guard: Some(vec![guard.display().to_string(), "guard".to_owned()]),
         cuts,
+        desk: desk.clone(),
         hold: bench.map(|bench| Box::new(bench) as Box<dyn std::any::Any + Send>),
     };
     Ok((setup, journal))

@@ -15,17 +15,22 @@ use crate::{
             ButtonLink, ChannelKind, CutBaseline, CutLab, CutPlan, CutProgress, CutSummary, Driver, LinkError, Opened,
             Parameters, Proof, SupplyLink,
         },
+        operator::{Ask, Nobody},
     },
     driver::{
         ble::Ble,
+        button,
         cloud::{CloudHttps, CloudMqtt, TlsInterposer},
-        power::{command::CommandSupply, lcus::LcusRelay, usb_port::UsbPortSupply},
+        power::{
+            command::CommandSupply, gpio::GpioSupply, hid::HidRelay, lcus::LcusRelay, mqtt::MqttPlug, operator::Operator,
+            scpi::ScpiSupply, usb_port::UsbPortSupply,
+        },
         probe::ProbeRs,
         serial::Serial,
     },
     event::Witness,
     rig::{DriverCatalogue, model::Rig},
-    run::registry::Registry,
+    run::{desk::Desk, registry::Registry},
     virtual_dut::{
         Machine, MachineConfig, VerifyMemo,
         bench::{BenchConfig, Recorder, Recording, VirtualBench, latch_read, latch_write},
@@ -38,13 +43,13 @@ const LATCH: &str = "latch";
 
 /// All drivers, for checks: nothing is opened.
 pub(super) fn catalogue() -> DriverCatalogue {
-    let drivers = registry(None, "");
+    let drivers = unattended();
     DriverCatalogue::of(drivers.iter().map(|driver| &**driver as &dyn Driver))
 }
 
 /// What is wrong with a rig that only its drivers can tell: chips that nobody knows, images that do not fit into their memory.
 pub(super) fn problems(rig: &Rig) -> Vec<String> {
-    let drivers = registry(None, "");
+    let drivers = unattended();
     let mut problems = shared(rig, &drivers);
     for (name, spec) in &rig.channels {
         let Some(driver) = drivers.get(&spec.driver) else { continue };
@@ -122,7 +127,7 @@ fn shared(rig: &Rig, drivers: &Registry) -> Vec<String> {
 
 /// Drivers of the guard: the virtual device is gone with its controller, its relay is not.
 pub(super) fn guard_registry() -> Registry {
-    registry(None, "")
+    unattended()
 }
 
 /// Drivers of a run. For a virtual rig this starts the virtual bench; its clock is then the clock of the run.
@@ -130,8 +135,10 @@ pub(super) fn for_run(
     rig: &mut Rig,
     store: &Path,
     seed: Option<u64>,
+    desk: &Desk,
 ) -> Result<(Registry, Option<Arc<VirtualBench>>), LinkError> {
-    let Some(device) = &rig.virtual_device else { return Ok((registry(None, ""), None)) };
+    let ask: Arc<dyn Ask> = Arc::new(desk.clone());
+    let Some(device) = &rig.virtual_device else { return Ok((registry(None, "", &ask), None)) };
     let identity = format!("{} in {}", rig.name, store.display());
     let latch = store.join("state").join(format!("{}.supply", rig.name.replace(['/', '\\', '.'], "-")));
     let failed = |error: std::io::Error| LinkError::new(format!("prepare {}", latch.display()), error.to_string());
@@ -147,16 +154,28 @@ pub(super) fn for_run(
     config.memo = verify_entry.map(|entry| (entry, Arc::new(VerifyMemo::new())));
     let bench = VirtualBench::start(config)?;
     bench.set_cut_lab(Arc::new(Laboratory { recorder: bench.recorder(), verify_entry, recording: Mutex::new(None) }));
-    Ok((registry(Some(&bench), &identity), Some(bench)))
+    Ok((registry(Some(&bench), &identity, &ask), Some(bench)))
 }
 
-fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
+/// The drivers where nobody can be asked.
+fn unattended() -> Registry {
+    let nobody: Arc<dyn Ask> = Arc::new(Nobody);
+    registry(None, "", &nobody)
+}
+
+fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str, ask: &Arc<dyn Ask>) -> Registry {
     let virtual_driver = |part| VirtualDriver { part, bench: bench.cloned(), identity: identity.to_owned() };
-    Registry::new()
-        .with(Arc::new(Serial))
+    let real = button::drivers().into_iter().fold(Registry::new(), |registry, driver| registry.with(Arc::from(driver)));
+    real.with(Arc::new(Serial))
         .with(Arc::new(ProbeRs::with_worker(probe_worker())))
         .with(Arc::new(Ble))
         .with(Arc::new(CommandSupply))
+        .with(Arc::new(GpioSupply))
+        .with(Arc::new(ScpiSupply))
+        .with(Arc::new(MqttPlug))
+        .with(Arc::new(HidRelay))
+        .with(Arc::new(Operator::supply(Arc::clone(ask))))
+        .with(Arc::new(Operator::button(Arc::clone(ask))))
         .with(Arc::new(LcusRelay))
         .with(Arc::new(UsbPortSupply))
         .with(Arc::new(CloudMqtt))
@@ -256,7 +275,7 @@ impl Driver for VirtualDriver {
                 },
                 Part::Button => match &self.bench {
                     Some(bench) => Ok(Opened::Button(bench.button(button_pin(parameters)?)?)),
-                    None => Ok(Opened::Button(Box::new(Nobody))),
+                    None => Ok(Opened::Button(Box::new(Gone))),
                 },
                 Part::Console => Serial.open(&at_path(parameters, self.bench()?.console_path())).await,
                 Part::Probe => {
@@ -306,9 +325,9 @@ impl SupplyLink for Relay {
 }
 
 /// A button of a virtual device that ended with its controller: nobody holds it down.
-struct Nobody;
+struct Gone;
 
-impl ButtonLink for Nobody {
+impl ButtonLink for Gone {
     fn set(&mut self, pressed: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
         Box::pin(async move {
             if pressed {

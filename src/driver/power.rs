@@ -4,10 +4,16 @@
 //! `pass`.
 
 pub mod command;
+pub mod gpio;
+pub mod hid;
 pub mod lcus;
+pub mod mqtt;
+pub mod operator;
+pub mod scpi;
 pub mod usb_port;
 
-use crate::channel::link::{LinkError, Parameters, Proof};
+use super::parameters::required;
+use crate::channel::link::{LinkError, Proof};
 use crate::event::Witness;
 
 fn word(up: bool) -> &'static str {
@@ -23,9 +29,4 @@ fn read_back(what: &str, wanted: bool, found: bool) -> Result<Proof, LinkError> 
         format!("switch {what} {}", word(wanted)),
         format!("it reads back {}; the relay may be welded or without its own supply", word(found)),
     ))
-}
-
-fn required<'a>(parameters: &'a Parameters, name: &str, driver: &str) -> Result<&'a str, LinkError> {
-    let value = parameters.values.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
-    value.ok_or_else(|| LinkError::new(format!("open {driver}"), format!("the parameter `{name}` is missing")))
 }

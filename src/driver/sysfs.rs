@@ -70,6 +70,12 @@ pub fn usb_devices(sys: &Path) -> io::Result<Vec<UsbDevice>> {
     Ok(found)
 }
 
+/// The USB device that a device of another class hangs on; `class` is a link such as `/sys/class/tty/ttyUSB0`.
+pub(super) fn usb_above(class: &Path) -> Option<UsbDevice> {
+    let place = class.canonicalize().ok()?;
+    place.ancestors().find(|directory| directory.join("idVendor").exists()).and_then(UsbDevice::read)
+}
+
 /// A 16-bit id without a prefix.
 pub(super) fn hexadecimal(text: &str) -> Option<u16> {
     u16::from_str_radix(text, 16).ok()
@@ -117,6 +123,22 @@ mod tests {
         assert_eq!(found[0].serial_number.as_deref(), Some("9900"));
         assert_eq!(found[0].file(Path::new("/dev")).unwrap(), Path::new("/dev/bus/usb/001/014"));
         assert_eq!((found[1].class, found[1].product_name.as_deref()), (9, None));
+    }
+
+    #[test]
+    fn a_device_of_another_class_leads_to_its_usb_device() {
+        let root = tempfile::tempdir().unwrap();
+        let device = root.path().join("devices/usb1/1-3");
+        let chip = device.join("1-3:1.0/ttyUSB0/gpiochip4");
+        fs::create_dir_all(&chip).unwrap();
+        fs::create_dir_all(root.path().join("bus")).unwrap();
+        let link = root.path().join("bus/gpiochip4");
+        std::os::unix::fs::symlink(&chip, &link).unwrap();
+        assert_eq!(usb_above(&link), None);
+        fs::write(device.join("idVendor"), "0403\n").unwrap();
+        fs::write(device.join("idProduct"), "6001\n").unwrap();
+        let usb = usb_above(&link).unwrap();
+        assert_eq!((usb.location.as_str(), usb.vendor, usb.product), ("1-3", 0x0403, 0x6001));
     }
 
     #[test]

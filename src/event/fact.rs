@@ -399,6 +399,42 @@ pub enum Fact {
         upper_95: f64,
     },
 
+    // --- the operator ---
+    /// The operator is asked something.
+    Prompted {
+        /// Number of the prompt in this run, from 1.
+        prompt: u32,
+        /// On behalf of which step; none for the safe state.
+        step: Option<StepId>,
+        /// What to do or to look at.
+        text: String,
+        /// A picture that shows it, as the plan has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        picture: Option<String>,
+        /// Answers to choose from.
+        choices: Vec<String>,
+        /// Whether any other text is an answer too.
+        free: bool,
+        /// Wall-clock milliseconds for the answer, from now.
+        within_ms: u64,
+    },
+    /// The operator has answered.
+    Answered {
+        /// Number of the prompt.
+        prompt: u32,
+        /// The answer.
+        answer: String,
+        /// Who gave it.
+        by: String,
+    },
+    /// A prompt is no longer open, and has no answer.
+    Unanswered {
+        /// Number of the prompt.
+        prompt: u32,
+        /// Why: too late, nobody there, the step has ended.
+        why: String,
+    },
+
     // --- control and faults ---
     /// Somebody asked the run to end.
     StopRequested {

@@ -25,4 +25,13 @@ pub enum Request {
         /// Who asked: `SIGINT`, `SIGTERM`, `tui`, ...
         by: String,
     },
+    /// Answer an open prompt.
+    Answer {
+        /// Its number.
+        prompt: u32,
+        /// One of its choices, or free text if it takes that.
+        answer: String,
+        /// Who answers.
+        by: String,
+    },
 }

@@ -7,7 +7,7 @@ use crate::{
     event::{Limit, Nanos, Verdict},
     journal::RunState,
     view::{
-        CaseState, CaseView, Measurement, StepView,
+        CaseState, CaseView, Measurement, Prompt, PromptOutcome, StepView,
         lines::{self, Paint},
         quantity,
         sanitise::line,
@@ -67,6 +67,9 @@ fn write_run(out: &mut String, source: &Source<'_>, paint: Paint) -> std::fmt::R
         writeln!(out)?;
         write_case(out, case, source, paint)?;
     }
+    for prompt in view.prompts.iter().filter(|prompt| prompt.step.is_none()).take(MOST) {
+        writeln!(out, "{}", line(&asked(prompt), WIDE))?;
+    }
     writeln!(out, "\n{} · {}", lines::counts(view), lines::safe_state(view))
 }
 
@@ -109,6 +112,9 @@ fn write_step(out: &mut String, case: &CaseView, step: &StepView, source: &Sourc
             None => writeln!(out, "{indent}evidence/{file}, byte {}, {} bytes: not readable", place.offset, place.len)?,
         }
     }
+    for prompt in source.view.prompts.iter().filter(|prompt| prompt.step.as_ref() == Some(&step.id)).take(MOST) {
+        writeln!(out, "{indent}{}", line(&asked(prompt), WIDE))?;
+    }
     for measurement in &step.measured {
         writeln!(out, "{indent}{}", measured(measurement))?;
     }
@@ -137,6 +143,16 @@ fn write_step(out: &mut String, case: &CaseView, step: &StepView, source: &Sourc
         }
     }
     Ok(())
+}
+
+/// `asked: Is the light green? (kim answered: green)`.
+fn asked(prompt: &Prompt) -> String {
+    let outcome = match &prompt.outcome {
+        Some(PromptOutcome::Answered(answer, by)) => format!("{by} answered: {answer}"),
+        Some(PromptOutcome::Unanswered(why)) => format!("not answered: {why}"),
+        None => "open".to_owned(),
+    };
+    format!("asked: {} ({outcome})", prompt.text)
 }
 
 /// `recovery-time 1.25 s, limit at most 10 s`.

@@ -15,6 +15,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     bench::Bench,
     cuts::CutOptions,
+    desk::Desk,
     execute::{Executor, Shared},
     guard::{Guard, Watch, WatchAction, WatchedState},
     images::Images,
@@ -60,6 +61,8 @@ pub struct Setup {
     pub guard: Option<Vec<String>>,
     /// How power-cut searches are done.
     pub cuts: CutOptions,
+    /// Where the operator is asked.
+    pub desk: Desk,
     /// Whatever must live as long as the run: the virtual bench behind the drivers.
     pub hold: Option<Box<dyn std::any::Any + Send>>,
 }
@@ -81,6 +84,8 @@ pub struct RunEnd {
 pub async fn run(setup: Setup, mut requests: mpsc::Receiver<Request>) -> RunEnd {
     let (switch, signal) = StopSwitch::new();
     let recorder = Recorder::new(setup.journal.clone());
+    let desk = setup.desk.clone();
+    desk.record(recorder.clone());
     let mut work = tokio::spawn(perform(setup, recorder.clone(), signal));
     let mut open = true;
     loop {
@@ -88,7 +93,7 @@ pub async fn run(setup: Setup, mut requests: mpsc::Receiver<Request>) -> RunEnd 
             biased;
             request = requests.recv(), if open => match request {
                 Some(request) => {
-                    if handle(&request, &switch, &recorder) {
+                    if handle(&request, &switch, &desk, &recorder) {
                         return RunEnd { verdict: Verdict::Error, safe: false, forced: true, bug: false };
                     }
                 }
@@ -104,11 +109,21 @@ pub async fn run(setup: Setup, mut requests: mpsc::Receiver<Request>) -> RunEnd 
 }
 
 /// Answers one request. Returns whether the run is to be left at once.
-fn handle(request: &Request, switch: &StopSwitch, recorder: &Recorder) -> bool {
-    let Request::Stop { level, by } = request;
-    recorder.fact(Fact::StopRequested { level: *level, by: by.clone() });
-    switch.raise(*level);
-    *level == StopLevel::Forced
+fn handle(request: &Request, switch: &StopSwitch, desk: &Desk, recorder: &Recorder) -> bool {
+    match request {
+        Request::Stop { level, by } => {
+            recorder.fact(Fact::StopRequested { level: *level, by: by.clone() });
+            switch.raise(*level);
+            *level == StopLevel::Forced
+        }
+        Request::Answer { prompt, answer, by } => {
+            // One that fits is recorded by the desk; one that does not changes nothing.
+            if let Err(why) = desk.answer(*prompt, answer, by) {
+                tracing::warn!(%why, "an answer was not taken");
+            }
+            false
+        }
+    }
 }
 
 /// A verdict that only gets worse, with the reason of its worst part.
@@ -132,7 +147,7 @@ impl Tally {
 }
 
 async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
-    let Setup { plan, rig, skipped, registry, clock, header, leases, wait, guard, cuts, journal, hold } = setup;
+    let Setup { plan, rig, skipped, registry, clock, header, leases, wait, guard, cuts, desk, journal, hold } = setup;
     let started = Instant::now();
     let mut tally = Tally::default();
     let holder =
@@ -161,7 +176,7 @@ async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
                 }
                 Ok(images) => {
                     let device = rig.device.clone();
-                    let shared = Arc::new(Shared { device, images, bench, recorder: recorder.clone(), stop, cuts });
+                    let shared = Arc::new(Shared { device, images, bench, recorder: recorder.clone(), stop, cuts, desk });
                     bug = cases(&plan, &skipped, &shared, &mut tally).await;
                     finally(&plan, &shared, &mut tally).await;
                     safe = match Arc::try_unwrap(shared) {

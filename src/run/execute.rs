@@ -11,6 +11,7 @@ use super::{
     bench::Bench,
     cuts::{self, CutOptions},
     describe,
+    desk::Desk,
     images::{Images, ReadyImage},
     outcome::{Ended, Ledger, code},
     record::Recorder,
@@ -45,6 +46,8 @@ pub struct Shared {
     pub stop: StopSignal,
     /// How power-cut searches are done in this run.
     pub cuts: CutOptions,
+    /// Where the operator is asked.
+    pub desk: Desk,
 }
 
 /// One case (or the steps of `finally`) in execution.
@@ -61,7 +64,7 @@ pub struct Executor {
     pub(super) cloud_marks: BTreeMap<String, u64>,
     /// Per Bluetooth channel: from which notification on the next expectation looks.
     pub(super) notified: BTreeMap<String, u64>,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     /// Whether stop requests end the steps; not in `finally`.
     stoppable: bool,
 }
@@ -78,6 +81,9 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 impl From<LinkError> for Ended {
     fn from(error: LinkError) -> Self {
+        if error.unanswered {
+            return Self::judged(Verdict::Inconclusive, code::OPERATOR, error.to_string());
+        }
         Self::fault(error.to_string())
     }
 }
@@ -202,6 +208,9 @@ impl Executor {
                 StepKind::Ble { channel, step } => self.ble(channel, step, id).await,
                 StepKind::Network { channel, step } => self.network(channel, step, id).await,
                 StepKind::Cloud { channel, step } => self.cloud(channel, step, id).await,
+                StepKind::Button { channel, pressed } => self.button(channel, *pressed, id).await,
+                StepKind::MeasureSupply { channel, step } => self.measure_supply(channel, step, id).await,
+                StepKind::Prompt(step) => self.prompt(step, id).await,
                 StepKind::PowerCutSearch { .. } => {
                     let shared = Arc::clone(&self.shared);
                     let found = cuts::search(self, &shared, kind, id, number).await;

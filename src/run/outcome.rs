@@ -24,6 +24,8 @@ pub mod code {
     pub const NO_LINK: &str = "NO-LINK";
     /// The device profile does not declare what the step compares with.
     pub const NOT_DECLARED: &str = "NOT-DECLARED";
+    /// The operator was asked and did not answer, or not in a way that tells.
+    pub const OPERATOR: &str = "OPERATOR";
     /// The case or run took longer than allowed.
     pub const DEADLINE: &str = "DEADLINE";
     /// An instrument did not do its part.

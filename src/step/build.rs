@@ -1,7 +1,8 @@
 //! From a checked document to steps.
 
 use super::{
-    Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, ble, cloud, line, network, probe, usb,
+    Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, ble, cloud, line, network, probe, prompt,
+    supply, usb,
 };
 use crate::document::{Data, Map, Value};
 
@@ -101,6 +102,7 @@ fn step(value: &Value) -> Option<Step> {
             readable: map.get("expect").map(|value| value.text() == "readable"),
             fail_as: optional_fail_as(map),
         },
+        "prompt" => StepKind::Prompt(Box::new(prompt::step(map))),
         "wait" => StepKind::Wait { time: map.duration("time") },
         "do" => StepKind::Do {
             procedure: map.string("procedure"),
@@ -147,6 +149,9 @@ fn step(value: &Value) -> Option<Step> {
 /// Steps that have a file of their own.
 fn family(name: &str, channel: String, map: &Map) -> Option<StepKind> {
     let kind = |step| StepKind::Usb { channel: channel.clone(), step };
+    if let Some(kind) = supply::step(name, &channel, map) {
+        return Some(kind);
+    }
     usb::step(name, map)
         .map(kind)
         .or_else(|| line::step(name, map).map(|step| StepKind::Line { channel: channel.clone(), step }))

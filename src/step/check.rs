@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{
-    Template, pattern,
+    Template, pattern, supply,
     template::{ImageField, Part, Role, ValueRef},
     world::{ImageFacts, WAITS, World},
 };
 use crate::{
-    channel::link::ChannelKind,
+    channel::link::{ChannelKind, Measurand},
     diagnostic::{Code, Diagnostic, Place, Report, nearest},
     document::{Data, Map, Named, Value},
     units::Span,
@@ -70,8 +70,8 @@ pub struct Walk<'a> {
 /// The kind of channel that a step acts on.
 fn kind_of(step: &str) -> Option<ChannelKind> {
     Some(match step {
-        "power" | "power-cycle" | "power-cut-search" => ChannelKind::Supply,
-        "press" => ChannelKind::Button,
+        "power" | "power-cycle" | "measure-supply" | "power-cut-search" => ChannelKind::Supply,
+        "press" | "button" => ChannelKind::Button,
         "send" | "expect" | "refrain" | "send-image" | "break" | "line-state" | "baud-sweep" => ChannelKind::Console,
         "flash" | "reset" | "read-memory" | "halt" | "resume" | "dump-memory" | "read-lock" => ChannelKind::Probe,
         "network" => ChannelKind::Network,
@@ -86,7 +86,8 @@ fn kind_of(step: &str) -> Option<ChannelKind> {
 
 /// Whether a search can replay the step: it repeats what is sent and expected on consoles, and nothing that acts on the device past them.
 fn replayable(step: &str) -> bool {
-    matches!(kind_of(step), None | Some(ChannelKind::Console)) && !matches!(step, "break" | "line-state" | "baud-sweep")
+    !matches!(step, "prompt" | "break" | "line-state" | "baud-sweep")
+        && matches!(kind_of(step), None | Some(ChannelKind::Console))
 }
 
 impl Walk<'_> {
@@ -157,6 +158,8 @@ impl Walk<'_> {
             "flash" => self.flash(entry),
             "do" => self.procedure(map),
             "check" => self.comparison(map),
+            "prompt" => self.prompt(map),
+            "measure-supply" => self.measurement(map),
             "measure" | "retry" => self.steps(map.list("steps")),
             "power-cut-search" => self.search(entry),
             name if name.starts_with("ble-") => super::ble::check(self, name, map),
@@ -375,6 +378,65 @@ impl Walk<'_> {
         self.templates(map, &["equals", "differs"]);
         if let Some(value) = map.get("matches") {
             self.pattern(value, true);
+        }
+    }
+
+    fn measurement(&mut self, map: &Map) {
+        let what = supply::measurand(map.text("quantity"));
+        let mut bounds = Vec::new();
+        for value in ["at-least", "at-most"].into_iter().filter_map(|key| map.get(key)) {
+            match supply::limit(what, value.text()) {
+                Some(bound) => bounds.push(bound),
+                None => {
+                    let (noun, example) = match what {
+                        Measurand::Voltage => ("a voltage", "`4.75V`"),
+                        Measurand::Current => ("a current", "`120mA`"),
+                    };
+                    let message = format!("{noun} is needed here, not `{}`", value.text());
+                    self.push(Diagnostic::new(Code::WrongUnit, value.place.clone(), message).help(format!("such as {example}")));
+                }
+            }
+            if !map.has("reason") {
+                self.push(
+                    Diagnostic::new(Code::MissingKey, value.place.clone(), "a limit needs `reason`")
+                        .help("give the reason code of the device's failure"),
+                );
+            }
+        }
+        if let ([low, high], Some(value)) = (bounds.as_slice(), map.get("at-most"))
+            && low > high
+        {
+            self.push(
+                Diagnostic::new(Code::OutOfRange, value.place.clone(), "no value is within these limits").help("exchange them"),
+            );
+        }
+    }
+
+    fn prompt(&mut self, map: &Map) {
+        self.templates(map, &["text"]);
+        let choices = map.strings("choices");
+        for value in ["pass", "fail"].into_iter().flat_map(|key| map.list(key)) {
+            if !choices.iter().any(|choice| choice == value.text()) {
+                let message = format!("`{}` is not one of `choices`", value.text());
+                let diagnostic = Diagnostic::new(Code::UndefinedName, value.place.clone(), message);
+                self.push(hint(diagnostic, value.text(), choices.iter().map(String::as_str), "list it under `choices`"));
+            } else if map.strings("pass").contains(&value.text().to_owned())
+                && map.strings("fail").contains(&value.text().to_owned())
+            {
+                let message = format!("`{}` cannot be good and bad", value.text());
+                self.push(Diagnostic::new(Code::DuplicateName, value.place.clone(), message).help("remove one of the two"));
+            }
+        }
+        if let Some(fail) = map.list("fail").first()
+            && !map.has("reason")
+        {
+            self.push(
+                Diagnostic::new(Code::MissingKey, fail.place.clone(), "`fail` needs `reason`")
+                    .help("give the reason code of the device's failure"),
+            );
+        }
+        if let Some(name) = map.get("save-as") {
+            self.known.insert(name.text().to_owned());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ble, cloud, line, network, probe, usb};
+use super::{ble, cloud, line, network, probe, prompt, supply, usb};
 use crate::document::{Group, Key, Keys, OneOf, Shape, Word};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -59,6 +59,8 @@ pub static STEP: OneOf = OneOf {
         Key::needed("power", Shape::Map(&POWER), POWER.what),
         Key::needed("power-cycle", Shape::Map(&POWER_CYCLE), POWER_CYCLE.what),
         Key::needed("press", Shape::Map(&PRESS), PRESS.what),
+        Key::needed("button", Shape::Map(&supply::BUTTON), supply::BUTTON.what),
+        Key::needed("measure-supply", Shape::Map(&supply::MEASURE_SUPPLY), supply::MEASURE_SUPPLY.what),
         Key::needed("send", Shape::Map(&SEND), SEND.what),
         Key::needed("expect", Shape::Map(&EXPECT), EXPECT.what),
         Key::needed("refrain", Shape::Map(&REFRAIN), REFRAIN.what),
@@ -97,6 +99,7 @@ pub static STEP: OneOf = OneOf {
         Key::needed("network-portal", Shape::Map(&network::PORTAL), network::PORTAL.what),
         Key::needed("network-capture", Shape::Map(&network::CAPTURE_STEP), network::CAPTURE_STEP.what),
         Key::needed("cloud", Shape::Map(&cloud::CLOUD), cloud::CLOUD.what),
+        Key::needed("prompt", Shape::Map(&prompt::PROMPT), prompt::PROMPT.what),
         Key::needed("cloud-expect", Shape::Map(&cloud::EXPECT), cloud::EXPECT.what),
         Key::needed("cloud-refrain", Shape::Map(&cloud::REFRAIN), cloud::REFRAIN.what),
         Key::needed("cloud-publish", Shape::Map(&cloud::PUBLISH), cloud::PUBLISH.what),

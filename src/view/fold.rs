@@ -6,7 +6,7 @@
 use super::{
     Attempt, BadCut, CaseState, CaseView, CutsView, Fault, Finish, Measurement, RunView, StepView,
     cuts::MOST_BAD,
-    run::{Channel, case_name},
+    run::{Channel, Prompt, PromptOutcome, case_name},
 };
 use crate::event::{CaseId, Event, Fact, Nanos, StepId};
 
@@ -39,6 +39,24 @@ impl RunView {
                 self.finish = Some(Finish { verdict: *verdict, reason: reason.clone(), wall_ms: *wall_ms });
                 self.current.clear();
             }
+            Fact::Prompted { prompt, step, text, picture, choices, free, within_ms } => {
+                let prompt = Prompt {
+                    number: *prompt,
+                    step: step.clone(),
+                    text: text.clone(),
+                    picture: picture.clone(),
+                    choices: choices.clone(),
+                    free: *free,
+                    asked: at,
+                    within_ms: *within_ms,
+                    outcome: None,
+                };
+                keep(&mut self.prompts, prompt);
+            }
+            Fact::Answered { prompt, answer, by } => {
+                self.settle(*prompt, PromptOutcome::Answered(answer.clone(), by.clone()));
+            }
+            Fact::Unanswered { prompt, why } => self.settle(*prompt, PromptOutcome::Unanswered(why.clone())),
             Fact::BenchFault { channel, what } => {
                 keep(&mut self.faults, Fault { channel: channel.clone(), what: what.clone(), at });
             }
@@ -71,6 +89,12 @@ impl RunView {
                 self.channel_fact(fact);
                 self.step_fact(fact, at);
             }
+        }
+    }
+
+    fn settle(&mut self, number: u32, outcome: PromptOutcome) {
+        if let Some(prompt) = self.prompts.iter_mut().rfind(|prompt| prompt.number == number) {
+            prompt.outcome = Some(outcome);
         }
     }
 

@@ -22,6 +22,8 @@ pub struct RunView {
     pub last_act: Option<(ChannelName, Act)>,
     /// Faults of the bench.
     pub faults: Vec<Fault>,
+    /// What the operator was asked, in order.
+    pub prompts: Vec<Prompt>,
     /// The way to the safe state.
     pub safe_state: SafeState,
     /// Who asked the run to end, and how urgently; the most urgent one.
@@ -58,6 +60,38 @@ pub struct Fault {
     pub what: String,
     /// When.
     pub at: Nanos,
+}
+
+/// A question to the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// Its number.
+    pub number: u32,
+    /// Step that asks, if one does.
+    pub step: Option<StepId>,
+    /// What to do or to look at.
+    pub text: String,
+    /// A picture that shows it.
+    pub picture: Option<String>,
+    /// Answers to choose from.
+    pub choices: Vec<String>,
+    /// Whether any other text is an answer too.
+    pub free: bool,
+    /// When it was asked.
+    pub asked: Nanos,
+    /// Time for the answer, in milliseconds of the wall clock.
+    pub within_ms: u64,
+    /// What became of it; `None` while it is open.
+    pub outcome: Option<PromptOutcome>,
+}
+
+/// What became of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PromptOutcome {
+    /// Answered: the answer, and by whom.
+    Answered(String, String),
+    /// Not answered, and why.
+    Unanswered(String),
 }
 
 /// The way to the safe state.
@@ -163,6 +197,11 @@ impl RunView {
         let id = self.current.last()?;
         let case = self.cases.iter().find(|case| case.name() == case_name(id))?;
         case.steps.iter().rfind(|step| step.id == *id).map(|step| (case, step))
+    }
+
+    /// Questions that wait for an answer.
+    pub fn open_prompts(&self) -> impl Iterator<Item = &Prompt> {
+        self.prompts.iter().filter(|prompt| prompt.outcome.is_none())
     }
 
     /// Who asked the run to end before its end.

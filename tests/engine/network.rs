@@ -127,6 +127,7 @@ async fn run_on(net: &Arc<Net>, timeout: Duration, steps: Vec<Step>) -> (Verdict
         wait: None,
         guard: None,
         cuts: CutOptions::default(),
+        desk: Desk::default(),
         hold: None,
     };
     let (_requests, served) = mpsc::channel(4);

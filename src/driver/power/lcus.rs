@@ -5,10 +5,11 @@
 //! boards' data sheets as sellers publish them; the answer's exact spelling differs between makers and is *uncertain*, so only the
 //! channel's number and the word are looked at.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::Mutex,
     time::{Instant, timeout, timeout_at},
 };
 
@@ -19,7 +20,7 @@ use crate::{
         finding::{Finding, look_at},
         link::{ByteLink, ChannelKind, Driver, LinkError, Opened, Parameters, Proof, SupplyLink},
     },
-    driver::serial::Serial,
+    driver::{parameters::flag, serial::Serial, shared::Pool},
 };
 
 /// Time for a command to go out, and for an answer.
@@ -55,21 +56,18 @@ pub fn status(answer: &[u8], channel: u8) -> Option<bool> {
     })
 }
 
+/// A board's port.
+type Board = Arc<Mutex<Box<dyn ByteLink>>>;
+
+static BOARDS: Pool<Box<dyn ByteLink>> = Pool::new();
+
 struct Relay {
-    port: Box<dyn ByteLink>,
+    board: Board,
     channel: u8,
     /// Contacts that pass the current when the relay is *not* driven: closing the relay switches the device off.
     normally_closed: bool,
     reads_back: bool,
     identity: String,
-}
-
-fn flag(parameters: &Parameters, name: &str) -> Result<bool, LinkError> {
-    match parameters.values.get(name).map(String::as_str) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(other) => Err(LinkError::new("open lcus-relay", format!("`{name}: {other}` is neither true nor false"))),
-    }
 }
 
 fn channel(parameters: &Parameters) -> Result<u8, LinkError> {
@@ -90,8 +88,8 @@ impl Relay {
         LinkError::new(format!("{operation} {}", self.identity), what)
     }
 
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
-        match timeout(ANSWER, self.port.write_all(bytes)).await {
+    async fn send(&self, port: &mut dyn ByteLink, bytes: &[u8]) -> Result<(), LinkError> {
+        match timeout(ANSWER, port.write_all(bytes)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(LinkError { lost: true, ..self.failed("send to", error.to_string()) }),
             Err(_) => Err(self.failed("send to", "it takes no bytes")),
@@ -99,12 +97,18 @@ impl Relay {
     }
 
     /// Whether the relay is driven, as the board says.
-    async fn ask(&mut self) -> Result<bool, LinkError> {
-        self.send(&[0xFF]).await?;
-        let until = Instant::now() + ANSWER;
+    async fn ask(&self, port: &mut dyn ByteLink) -> Result<bool, LinkError> {
         let (mut answer, mut piece) = (Vec::new(), [0; 64]);
+        // An answer that came too late for an earlier question is not the answer to this one.
+        for _ in 0..LONGEST {
+            if timeout(Duration::ZERO, port.read(&mut piece)).await.is_err() {
+                break;
+            }
+        }
+        self.send(port, &[0xFF]).await?;
+        let until = Instant::now() + ANSWER;
         while answer.len() < LONGEST {
-            match timeout_at(until, self.port.read(&mut piece)).await {
+            match timeout_at(until, port.read(&mut piece)).await {
                 Ok(Ok(0)) => return Err(LinkError { lost: true, ..self.failed("read from", "the port is gone") }),
                 Ok(Ok(count)) => answer.extend_from_slice(&piece[..count]),
                 Ok(Err(error)) => return Err(LinkError { lost: true, ..self.failed("read from", error.to_string()) }),
@@ -127,12 +131,13 @@ impl Relay {
 impl SupplyLink for Relay {
     fn set(&mut self, up: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
         Box::pin(async move {
-            self.send(&frame(self.channel, up != self.normally_closed)).await?;
+            let mut port = self.board.lock().await;
+            self.send(port.as_mut(), &frame(self.channel, up != self.normally_closed)).await?;
             tokio::time::sleep(SETTLE).await;
             if !self.reads_back {
                 return Ok(Proof::None(format!("a read-back of {} saying {}", self.identity, word(up))));
             }
-            let found = self.ask().await? != self.normally_closed;
+            let found = self.ask(port.as_mut()).await? != self.normally_closed;
             read_back(&self.identity, up, found)
         })
     }
@@ -142,7 +147,7 @@ impl SupplyLink for Relay {
             if !self.reads_back {
                 return Ok(None);
             }
-            Ok(Some(self.ask().await? != self.normally_closed))
+            Ok(Some(self.ask(self.board.lock().await.as_mut()).await? != self.normally_closed))
         })
     }
 }
@@ -171,18 +176,14 @@ impl Driver for LcusRelay {
 
     fn check(&self, parameters: &Parameters) -> Result<(), LinkError> {
         channel(parameters)?;
-        flag(parameters, "normally-closed")?;
-        flag(parameters, "read-back")?;
+        flag(parameters, "normally-closed", "lcus-relay")?;
+        flag(parameters, "read-back", "lcus-relay")?;
         Serial.check(&port(parameters))
     }
 
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError> {
         // The lease is on the board: two runs must not talk on one port.
         Serial.identity(&port(parameters))
-    }
-
-    fn needs_whole_instrument(&self) -> bool {
-        true
     }
 
     fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
@@ -198,17 +199,22 @@ impl Driver for LcusRelay {
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
         Box::pin(async move {
             let channel = channel(parameters)?;
-            let identity = format!("relay {channel} on {}", self.identity(parameters)?);
-            match Serial.open(&port(parameters)).await? {
-                Opened::Console(port) => Ok(Opened::Supply(Box::new(Relay {
-                    port,
-                    channel,
-                    normally_closed: flag(parameters, "normally-closed")?,
-                    reads_back: flag(parameters, "read-back")?,
-                    identity,
-                }))),
-                _ => Err(LinkError::new(format!("open {identity}"), "the serial driver opened something else")),
-            }
+            let board_identity = self.identity(parameters)?;
+            let port = port(parameters);
+            let open = async {
+                match Serial.open(&port).await? {
+                    Opened::Console(port) => Ok(port),
+                    _ => Err(LinkError::new(format!("open {board_identity}"), "the serial driver opened something else")),
+                }
+            };
+            let board = BOARDS.get(&board_identity, open).await?;
+            Ok(Opened::Supply(Box::new(Relay {
+                board,
+                channel,
+                normally_closed: flag(parameters, "normally-closed", "lcus-relay")?,
+                reads_back: flag(parameters, "read-back", "lcus-relay")?,
+                identity: format!("relay {channel} on {board_identity}"),
+            })))
         })
     }
 }
@@ -252,7 +258,8 @@ mod tests {
                 }
             }
         });
-        Relay { port: Box::new(ours), channel: 1, normally_closed, reads_back: true, identity: "relay 1".to_owned() }
+        let board: Board = Arc::new(Mutex::new(Box::new(ours)));
+        Relay { board, channel: 1, normally_closed, reads_back: true, identity: "relay 1".to_owned() }
     }
 
     #[tokio::test(start_paused = true)]

@@ -73,7 +73,7 @@ impl Failure {
             Cause::Locked => "; the device is locked: flashing with erase-all unlocks it and loses everything on it",
             Cause::Other => "",
         };
-        LinkError { operation, what: self.text + advice, lost }
+        LinkError { lost, ..LinkError::new(operation, self.text + advice) }
     }
 }
 

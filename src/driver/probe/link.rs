@@ -149,7 +149,7 @@ impl ProbeRsLink {
 
     async fn once(&mut self, verb: &'static str, order: Order) -> Result<Reply, LinkError> {
         let operation = self.named(verb);
-        let gone = |what: &str| LinkError { operation: operation.clone(), what: what.to_owned(), lost: true };
+        let gone = |what: &str| LinkError { lost: true, ..LinkError::new(operation.clone(), what) };
         let limit = self.timeout + Duration::from_secs(order.size() / SLOWEST);
         let (answer, answered) = oneshot::channel();
         let job = Job { order, limit, answer };

@@ -152,7 +152,7 @@ impl Timeline {
     /// An error if the bench can no longer do anything.
     pub(super) fn check(&self, operation: &str) -> Result<(), LinkError> {
         match self.fault() {
-            Some(what) => Err(LinkError { operation: operation.to_owned(), what, lost: true }),
+            Some(what) => Err(LinkError { lost: true, ..LinkError::new(operation, what) }),
             None => Ok(()),
         }
     }

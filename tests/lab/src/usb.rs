@@ -14,6 +14,7 @@ pub mod description;
 mod engine;
 pub mod fault;
 pub mod ft232r;
+pub mod hid_relay;
 pub mod model;
 mod queue;
 pub mod serial;

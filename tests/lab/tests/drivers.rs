@@ -18,6 +18,8 @@ mod libusb;
 mod lock;
 #[path = "drivers/net.rs"]
 mod net;
+#[path = "drivers/power_driver.rs"]
+mod power_driver;
 #[path = "drivers/probe.rs"]
 mod probe;
 #[path = "drivers/probe_driver.rs"]

@@ -31,6 +31,7 @@ const STATUS: [u8; 2] = [0x31, 0x60];
 const PACKET: usize = 64;
 
 type Listener = Box<dyn FnMut(u8) + Send>;
+type Outside = Box<dyn Fn(u8) -> u8 + Send>;
 
 /// The four lines as the world outside the chip sees them. Clones are the same lines.
 #[derive(Clone, Default)]
@@ -40,6 +41,7 @@ pub struct Cbus(Arc<Mutex<Pins>>);
 struct Pins {
     high: u8,
     listener: Option<Listener>,
+    outside: Option<Outside>,
 }
 
 impl Cbus {
@@ -52,6 +54,16 @@ impl Cbus {
     /// Calls `listener` with [`Cbus::driven_high`] at each change, from the device's thread: it should not take long.
     pub fn on_change(&self, listener: impl FnMut(u8) + Send + 'static) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).listener = Some(Box::new(listener));
+    }
+
+    /// What the world outside puts on the lines that are inputs, given the lines that are driven high. Without it they are pulled up.
+    pub fn outside(&self, levels: impl Fn(u8) -> u8 + Send + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).outside = Some(Box::new(levels));
+    }
+
+    fn inputs(&self) -> u8 {
+        let pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pins.outside.as_ref().map_or(0xF, |levels| levels(pins.high) & 0xF)
     }
 
     fn set(&self, high: u8) {
@@ -103,10 +115,10 @@ impl Ft232r {
         self.cbus.set(self.mask & self.mask >> 4 & 0xF);
     }
 
-    /// Outputs as driven; inputs are pulled up.
+    /// Outputs as driven; inputs as the world outside has them.
     fn pins(&self) -> u8 {
         let outputs = self.mask >> 4;
-        self.mask & outputs | !outputs & 0xF
+        self.mask & outputs | !outputs & self.cbus.inputs()
     }
 }
 
