@@ -172,7 +172,7 @@ fn a_probe_pulled_in_the_middle_of_a_write_is_lost_and_the_next_write_works() {
     let segments = || vec![Segment { address: 0x8000, bytes: image(20_000) }];
     let mut cut = 0;
     for wait in [30, 120, 350, 700, 1100] {
-        block_on(async {
+        cable = block_on(async {
             let mut link = open("NRF51-PULL", &[("operation-timeout", "20s"), ("returns-within", "30s")]).await.unwrap();
             works(link.as_mut()).await;
             let pulling = thread::spawn(move || {
@@ -188,7 +188,7 @@ fn a_probe_pulled_in_the_middle_of_a_write_is_lost_and_the_next_write_works() {
                     assert!(error.operation.starts_with("flash with probe-rs"), "{error}");
                 }
             }
-            cable = pulling.join().unwrap();
+            let mut cable = pulling.join().unwrap();
             // It is looked for until it is there again.
             let plugging = thread::spawn(move || {
                 thread::sleep(Duration::from_millis(500));
@@ -197,7 +197,7 @@ fn a_probe_pulled_in_the_middle_of_a_write_is_lost_and_the_next_write_works() {
             });
             link.flash(segments(), false).await.unwrap();
             assert_eq!(link.read(0x8000, 20_000).await.unwrap().unwrap(), image(20_000));
-            cable = plugging.join().unwrap();
+            plugging.join().unwrap()
         });
     }
     assert!(cut > 0, "the probe was never pulled while it wrote");
