@@ -378,8 +378,9 @@ async fn a_flood_through_a_terminal_is_captured_to_the_last_byte() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
+    let patterns = [&never];
     tokio::select! {
-        outcome = console.expect(0, &[&never], clock.now().after(Duration::from_mins(1))) => panic!("{outcome:?}"),
+        outcome = console.expect(0, &patterns, clock.now().after(Duration::from_mins(1))) => panic!("{outcome:?}"),
         () = all => {}
     }
     let _device = flooding.join().unwrap();
