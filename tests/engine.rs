@@ -33,6 +33,9 @@ use tokio::{
     sync::mpsc,
 };
 
+#[path = "engine/serial.rs"]
+mod serial;
+
 /// What the fake device answers to a line; `None` is silence.
 type Answer = fn(&str) -> Option<String>;
 
@@ -319,16 +322,27 @@ struct Bench {
     button_panics: bool,
     stop: Option<(Duration, StopLevel)>,
     journal_limit: Option<usize>,
+    world: Arc<World>,
+    /// In place of the fake console, with parameters.
+    console: Option<(Arc<dyn Driver>, Parameters)>,
 }
 
 impl Default for Bench {
     fn default() -> Self {
-        Self { answer: lock, supply: Supply::Proven, button_panics: false, stop: None, journal_limit: None }
+        Self {
+            answer: lock,
+            supply: Supply::Proven,
+            button_panics: false,
+            stop: None,
+            journal_limit: None,
+            world: Arc::default(),
+            console: None,
+        }
     }
 }
 
 fn rig() -> Rig {
-    let channel = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default() };
+    let channel = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default(), sees_flash: false };
     Rig {
         name: "fakes".to_owned(),
         file: PathBuf::new(),
@@ -363,13 +377,19 @@ impl std::io::Write for Full {
 
 impl Bench {
     async fn run(self, plan: Plan) -> Ran {
-        let world = Arc::new(World::default());
+        let world = Arc::clone(&self.world);
         let directory = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-        let registry = Registry::new()
+        let mut registry = Registry::new()
             .with(Arc::new(FakeConsole(self.answer)))
             .with(Arc::new(FakeSupply(self.supply, Arc::clone(&world))))
             .with(Arc::new(FakeButton(Arc::clone(&world), self.button_panics)));
+        let mut rig = rig();
+        if let Some((driver, parameters)) = self.console {
+            registry = registry.with(driver);
+            let known = rig.channels["console"].clone();
+            rig.channels.insert("console".to_owned(), ChannelSpec { parameters, ..known });
+        }
         let run_id = RunId::from("20260101-000000-0001");
         let bench_clock = Arc::clone(&clock);
         let mut options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));
@@ -394,7 +414,7 @@ impl Bench {
         };
         let setup = Setup {
             plan,
-            rig: rig(),
+            rig,
             skipped: Vec::new(),
             registry,
             clock,

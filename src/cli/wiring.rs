@@ -37,11 +37,7 @@ const LATCH: &str = "latch";
 /// All drivers, for checks: nothing is opened.
 pub(super) fn catalogue() -> DriverCatalogue {
     let drivers = registry(None, "");
-    let mut catalogue = DriverCatalogue::default();
-    for driver in drivers.iter() {
-        catalogue.add(driver.name(), driver.kind(), driver.parameters());
-    }
-    catalogue
+    DriverCatalogue::of(drivers.iter().map(|driver| &**driver as &dyn Driver))
 }
 
 /// What is wrong with a rig that only its drivers can tell: chips that nobody knows, images that do not fit into their memory.
@@ -196,6 +192,10 @@ impl Driver for VirtualDriver {
             Part::Button => ChannelKind::Button,
             Part::Probe => ChannelKind::Probe,
         }
+    }
+
+    fn sees_flash(&self) -> bool {
+        self.part == Part::Supply
     }
 
     fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {

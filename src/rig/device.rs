@@ -186,6 +186,7 @@ fn check_procedure(world: &World, named: &Named, report: &mut Report) {
         timeout: None,
         known: map.strings("parameters").into_iter().collect(),
         channels: BTreeSet::new(),
+        searched: BTreeSet::new(),
         images: BTreeSet::new(),
         report,
         searching: false,

@@ -63,7 +63,8 @@ static OVERRIDE: Keys = Keys::new(
 /// A channel: its driver, and that driver's own parameters.
 static CHANNEL: Keys = Keys {
     name: "channel",
-    what: "How a channel is reached. All other keys are parameters of the driver.",
+    what: "How a channel is reached. All other keys are parameters of the driver; every console also has `powered-by`, the supply channel \
+           that feeds it, and `returns-within`, how long it may take to come back when it vanished (default 10s; 0s: never).",
     keys: &[Key::needed("driver", Shape::Name, "Driver that opens it.")],
     groups: &[],
     others: Some(&Shape::Line),

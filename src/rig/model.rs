@@ -34,6 +34,8 @@ pub struct ChannelSpec {
     pub driver: String,
     /// The driver's own parameters.
     pub parameters: Parameters,
+    /// Whether it is a supply that can cut at every flash operation.
+    pub sees_flash: bool,
 }
 
 /// One action of the safe state.

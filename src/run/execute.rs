@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     channel::{
-        console::{Console, Expectation, Found},
+        console::{Console, Expectation, Mark},
         link::{LinkError, Proof, Segment},
         matcher::Matcher,
     },
@@ -56,7 +56,7 @@ pub struct Executor {
     pub(super) deadline: Nanos,
     pub(super) values: Values,
     /// Per console: where the next expectation looks from.
-    marks: BTreeMap<String, u64>,
+    marks: BTreeMap<String, Mark>,
     ledger: Ledger,
     /// Whether stop requests end the steps; not in `finally`.
     stoppable: bool,
@@ -88,7 +88,7 @@ impl Executor {
     /// An executor for the steps of `scope`.
     #[must_use]
     pub fn new(shared: Arc<Shared>, scope: impl Into<String>, deadline: Nanos, stoppable: bool) -> Self {
-        let marks = shared.bench.consoles.iter().map(|(name, console)| (name.clone(), console.mark())).collect();
+        let marks = shared.bench.consoles.iter().map(|(name, console)| (name.clone(), console.stand())).collect();
         Self { shared, scope: scope.into(), deadline, values: Values::default(), marks, ledger: Ledger::default(), stoppable }
     }
 
@@ -577,7 +577,8 @@ impl Executor {
     async fn await_any(&mut self, channel: &str, patterns: &Patterns, allowed: Duration) -> Result<Seen, Ended> {
         let shared = Arc::clone(&self.shared);
         let console = console(&shared, channel)?;
-        let from = self.marks.get(channel).copied().unwrap_or(0);
+        let mark = self.marks.get(channel).copied().unwrap_or_default();
+        let from = mark.offset;
         let deadline = shared.bench.clock.now().after(allowed).min(self.deadline);
         let matchers: Vec<&Matcher> = patterns.matchers.iter().collect();
         let seen = tokio::select! {
@@ -587,10 +588,16 @@ impl Executor {
         };
         let file = format!("{channel}.rx");
         match seen {
-            Expectation::Matched(Found { which, start, end, captures, bytes, .. }) => {
-                self.marks.insert(channel.to_owned(), end);
-                let evidence = EvidenceRef { file, offset: start, len: end - start };
-                Ok(Seen::Match { which, words: String::from_utf8_lossy(&bytes).trim().to_owned(), captures, evidence })
+            Expectation::Matched(found) => {
+                self.marks.insert(channel.to_owned(), console.after(&found));
+                let evidence = EvidenceRef { file, offset: found.start, len: found.end - found.start };
+                let words = String::from_utf8_lossy(&found.bytes).trim().to_owned();
+                Ok(Seen::Match { which: found.which, words, captures: found.captures, evidence })
+            }
+            // Not to have seen something says nothing about the device if the bench was not looking all the time.
+            Expectation::TimedOut { .. } if let Some(why) = console.unexplained(mark, deadline) => {
+                let sources = patterns.sources.join("` nor `");
+                Err(Ended::fault(format!("`{sources}` was not seen on {channel}, which was not there all the time: {why}")))
             }
             Expectation::TimedOut { .. } if deadline >= self.deadline => Err(out_of_time()),
             Expectation::TimedOut { seen, .. } => {
@@ -654,7 +661,7 @@ impl Executor {
     /// Sets the mark of every console to now. Called before each stimulus.
     pub(super) fn mark_all(&mut self) {
         for (name, console) in &self.shared.bench.consoles {
-            self.marks.insert(name.clone(), console.mark());
+            self.marks.insert(name.clone(), console.stand());
         }
     }
 

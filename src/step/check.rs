@@ -57,6 +57,8 @@ pub struct Walk<'a> {
     pub known: BTreeSet<String>,
     /// Channels used, procedures included.
     pub channels: BTreeSet<String>,
+    /// Supplies whose power is cut at every flash operation.
+    pub searched: BTreeSet<String>,
     /// Images used by their name.
     pub images: BTreeSet<String>,
     /// What is wrong.
@@ -461,6 +463,7 @@ impl Walk<'_> {
 
     fn search(&mut self, entry: &Named) {
         let map = entry.value.map();
+        self.searched.extend(map.get("channel").map(|supply| supply.text().to_owned()));
         if self.setting == Setting::Procedure {
             self.push(
                 Diagnostic::new(Code::StepNotAllowed, entry.place.clone(), "a procedure cannot hold a power-cut search")
