@@ -32,9 +32,6 @@ const TOO_LITTLE: u64 = 100 << 20;
 /// Free space below which somebody should make room.
 const LITTLE: u64 = 1 << 30;
 
-/// Parameter of channels that are away while a supply of the rig is down.
-const POWERED_BY: &str = "powered-by";
-
 /// What was found about one part of the bench.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examined {
@@ -70,7 +67,7 @@ pub async fn channels(rig: &Rig, registry: &Registry, leases: &Path, holder: &Ho
     order.sort_by_key(|(_, spec)| !is_supply(spec));
     for (name, spec) in order {
         let mut findings = channel(spec, registry, leases, holder, &mut held).await;
-        let supply = spec.parameters.values.get(POWERED_BY).and_then(|supply| found.get(supply));
+        let supply = spec.parameters.powered_by().and_then(|supply| found.get(&supply.to_owned()));
         if let Some(supply) = supply {
             findings = findings.into_iter().map(|finding| away(finding, supply)).collect();
         }

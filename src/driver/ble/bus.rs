@@ -26,7 +26,7 @@ const CALL: Duration = Duration::from_secs(10);
 pub(super) type Objects = HashMap<Path<'static>, HashMap<String, PropMap>>;
 
 /// A connection to the bus. The matches end when they are dropped.
-pub(super) struct Bus(Arc<SyncConnection>, [MsgMatch; 2]);
+pub(super) struct Bus(Arc<SyncConnection>, #[expect(dead_code, reason = "kept, or the matches would end")] [MsgMatch; 2]);
 
 /// What to do about a bus or a BlueZ that is not there.
 fn advice(error: &dbus::Error) -> String {

@@ -10,6 +10,8 @@ mod bench;
 mod ble;
 #[path = "drivers/ble_driver.rs"]
 mod ble_driver;
+#[path = "drivers/discover.rs"]
+mod discover;
 #[path = "drivers/host.rs"]
 mod host;
 #[path = "drivers/libusb.rs"]
