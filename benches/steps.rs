@@ -86,6 +86,7 @@ fn setup(store: &Path, number: u64, steps: usize) -> Setup {
                 layout: BTreeMap::new(),
                 procedures: BTreeMap::new(),
                 interruption: None,
+                usb: BTreeMap::new(),
             },
             channels: BTreeMap::new(),
             safe_state: Vec::new(),

@@ -9,3 +9,4 @@ pub mod power;
 pub mod probe;
 pub mod serial;
 pub mod sysfs;
+pub mod usb;

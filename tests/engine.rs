@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+#[path = "engine/usb.rs"]
+mod usb;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -274,6 +277,7 @@ fn device() -> Device {
         layout: [("all".to_owned(), (0, None))].into(),
         procedures,
         interruption: None,
+        usb: BTreeMap::new(),
     }
 }
 

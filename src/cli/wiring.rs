@@ -17,9 +17,10 @@ use crate::{
         },
     },
     driver::{
-        power::{command::CommandSupply, lcus::LcusRelay, usb_port::UsbPortSupply},
+        power::{command::CommandSupply, lcus::LcusRelay, usb_hub::UsbHub, usb_port::UsbPortSupply},
         probe::ProbeRs,
         serial::Serial,
+        usb::Usb,
     },
     event::Witness,
     rig::{DriverCatalogue, model::Rig},
@@ -118,6 +119,8 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
         .with(Arc::new(CommandSupply))
         .with(Arc::new(LcusRelay))
         .with(Arc::new(UsbPortSupply))
+        .with(Arc::new(UsbHub))
+        .with(Arc::new(Usb))
         .with(Arc::new(virtual_driver(Part::Supply)))
         .with(Arc::new(virtual_driver(Part::Console)))
         .with(Arc::new(virtual_driver(Part::Button)))

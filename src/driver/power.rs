@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod lcus;
+pub mod usb_hub;
 pub mod usb_port;
 
 use crate::channel::link::{LinkError, Parameters, Proof};

@@ -93,6 +93,7 @@ mod tests {
             layout: [("payload".to_owned(), (64, Some(-64))), ("signature".to_owned(), (-64, None))].into(),
             procedures: BTreeMap::new(),
             interruption: None,
+            usb: BTreeMap::new(),
         }
     }
 

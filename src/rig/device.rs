@@ -9,6 +9,7 @@ use super::{
     image::{bytes, image},
     interruption,
     model::{Device, Image, Interruption, OutcomeSpec, Procedure},
+    usb,
 };
 use crate::{
     channel::link::ChannelKind,
@@ -54,6 +55,8 @@ pub(super) fn device(file: &Path, root: &Value, replaced: Option<&Replaced<'_>>,
         });
     }
     world.interruption = map.has("interruption");
+    let usb = usb::ports(map, &world, report);
+    world.usb = usb.keys().cloned().collect();
     let procedures = map.named("procedures");
     for procedure in procedures {
         let facts = world.procedure(&procedure.place, procedure.value.map());
@@ -102,6 +105,7 @@ pub(super) fn device(file: &Path, root: &Value, replaced: Option<&Replaced<'_>>,
                 update: map.string("update"),
             }
         }),
+        usb,
     };
     (model, world)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::usb;
 use crate::{
     document::{Key, Keys, OneOf, Shape, Word},
     step::keys::STEPS,
@@ -117,6 +118,11 @@ pub static DEVICE: Keys = Keys::new(
         Key::optional("layout", Shape::Named(&Shape::Map(&REGION)), "Regions of an image file, for plans that alter images."),
         Key::optional("procedures", Shape::Named(&Shape::Map(&PROCEDURE)), "How common operations are done."),
         Key::optional("interruption", Shape::Map(&INTERRUPTION), INTERRUPTION.what),
+        Key::optional(
+            "usb",
+            Shape::Named(&Shape::Map(&usb::PORT)),
+            "What the device shows on its USB ports, by their channels: what is not declared here is a finding.",
+        ),
     ],
 );
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use super::usb::UsbPort;
 use crate::{
     channel::link::Parameters,
     step::{Step, Template, Within},
@@ -85,6 +86,8 @@ pub struct Device {
     pub procedures: BTreeMap<String, Procedure>,
     /// How a power-cut search questions the device, if declared.
     pub interruption: Option<Interruption>,
+    /// What is declared of its USB ports, by channel.
+    pub usb: BTreeMap<String, UsbPort>,
 }
 
 /// An image of the device.

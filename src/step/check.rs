@@ -8,6 +8,7 @@ use std::{
 use super::{
     Template, pattern,
     template::{ImageField, Part, Role, ValueRef},
+    usb,
     world::{ImageFacts, WAITS, World},
 };
 use crate::{
@@ -141,6 +142,7 @@ impl Walk<'_> {
             "check" => self.comparison(map),
             "measure" | "retry" => self.steps(map.list("steps")),
             "power-cut-search" => self.search(entry),
+            name if name.starts_with("usb-") => self.usb(entry),
             _ => {}
         }
     }
@@ -456,6 +458,24 @@ impl Walk<'_> {
         self.fits(&called.place, facts.longest, &format!("a wait inside procedure `{name}`"));
         if map.text("expect") != "refused" {
             self.known.extend(facts.returns.iter().cloned());
+        }
+    }
+
+    fn usb(&mut self, entry: &Named) {
+        let map = entry.value.map();
+        for wrong in usb::check(&entry.name, map) {
+            let place = map.get(wrong.key).map_or(&entry.place, |value| &value.place);
+            self.push(Diagnostic::new(wrong.code, place.clone(), wrong.message).help(wrong.help));
+        }
+        drop(self.patterns(map, &["pattern"]));
+        let (Some(world), Some(channel)) = (self.world, map.get("channel")) else { return };
+        // A device without the channel is not wrong but not judged: the binding says so.
+        if entry.name == "usb-descriptors" && world.channels.contains_key(channel.text()) && !world.usb.contains(channel.text()) {
+            let message = format!("the device profile does not declare what `{}` shows", channel.text());
+            self.push(
+                Diagnostic::new(Code::UnknownDeclared, channel.place.clone(), message)
+                    .help(format!("add it to the profile: `usb: {{ {}: {{ interfaces: [...] }} }}`", channel.text())),
+            );
         }
     }
 

@@ -37,7 +37,8 @@ pub const REASON: Key = Key::optional(
 pub const REASON_NEEDED: Key = Key::needed("reason", Shape::ReasonCode, "Reason code of a failure of this step, `SIG-PAYLOAD`.");
 /// What a failure means, for people.
 pub const MEANING: Key = Key::optional("meaning", Shape::Line, "What such a failure means, in one sentence for people.");
-const SILENT: Key = Key::optional("silence", Shape::Word(SILENCE), "What no answer in time means. Default: inconclusive.");
+/// What silence means.
+pub const SILENT: Key = Key::optional("silence", Shape::Word(SILENCE), "What no answer in time means. Default: inconclusive.");
 const WITHIN: Key = Key::needed("within", Shape::Within, "By when, counted from the step before.");
 const REFUSED: Key = Key::optional("refused", Shape::Pattern, "If this appears first, the procedure's outcome is `refused`.");
 
@@ -66,6 +67,12 @@ pub static STEP: OneOf = OneOf {
         Key::needed("reset", Shape::Map(&RESET), RESET.what),
         Key::needed("read-memory", Shape::Map(&READ_MEMORY), READ_MEMORY.what),
         Key::needed("usb-presence", Shape::Map(&usb::PRESENCE), usb::PRESENCE.what),
+        Key::needed("usb-descriptors", Shape::Map(&usb::DESCRIPTORS), usb::DESCRIPTORS.what),
+        Key::needed("usb-control", Shape::Map(&usb::CONTROL), usb::CONTROL.what),
+        Key::needed("usb-bulk", Shape::Map(&usb::BULK), usb::BULK.what),
+        Key::needed("usb-interrupt", Shape::Map(&usb::INTERRUPT), usb::INTERRUPT.what),
+        Key::needed("usb-vendor-sweep", Shape::Map(&usb::VENDOR_SWEEP), usb::VENDOR_SWEEP.what),
+        Key::needed("usb-dfu-upload", Shape::Map(&usb::DFU_UPLOAD), usb::DFU_UPLOAD.what),
         Key::needed("ble-presence", Shape::Map(&ble::PRESENCE), ble::PRESENCE.what),
         Key::needed("network", Shape::Map(&network::NETWORK), network::NETWORK.what),
         Key::needed("cloud", Shape::Map(&cloud::CLOUD), cloud::CLOUD.what),

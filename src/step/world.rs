@@ -29,6 +29,8 @@ pub struct World {
     pub procedures: BTreeMap<String, ProcedureFacts>,
     /// Whether the profile says how to judge an interruption.
     pub interruption: bool,
+    /// USB channels of which the profile declares what they show.
+    pub usb: BTreeSet<String>,
 }
 
 /// What steps need to know of an image.

@@ -20,3 +20,7 @@ mod probe;
 mod relay;
 #[path = "drivers/serial.rs"]
 mod serial;
+#[path = "drivers/usb_driver.rs"]
+mod usb_driver;
+#[path = "drivers/usb_power.rs"]
+mod usb_power;
