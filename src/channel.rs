@@ -8,6 +8,8 @@ pub mod capture;
 pub mod clock;
 pub mod cloud;
 pub mod console;
+pub mod finding;
+pub mod line;
 pub mod link;
 pub mod matcher;
 pub mod network;

@@ -3,8 +3,10 @@
 mod arguments;
 mod check;
 mod discover;
+mod doctor;
 mod exit;
 mod guard;
+mod leases;
 mod run;
 mod runs;
 mod schema;
@@ -37,6 +39,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Discover(arguments) => discover::discover(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
+        Command::Leases(arguments) => leases::leases(&arguments),
         Command::Runs(arguments) => runs::list(&arguments),
         Command::Show(arguments) => runs::show(&arguments),
         Command::Recover(arguments) => runs::recover(&arguments),

@@ -77,6 +77,7 @@ impl<W: Write> Console<W> {
                 self.print(&format!("        {}  {text}", self.paint.verdict(*verdict)))
             }
             Fact::BenchFault { what, .. } => self.note("bench", what),
+            Fact::LeaseAwaited { what } => self.note("waiting", what),
             Fact::ChannelLost { channel, why } => self.note("lost", &format!("channel {channel}: {why}")),
             Fact::ChannelReopened { channel, .. } => self.note("back", &format!("channel {channel}")),
             Fact::StopRequested { level, by } => {

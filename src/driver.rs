@@ -4,9 +4,12 @@
 //! up to the steps of a plan, and a fault of an instrument is told as a [`LinkError`](crate::channel::link::LinkError), never as the
 //! behaviour of the device.
 
+pub mod access;
 pub mod ble;
+pub mod cloud;
 pub mod discover;
 pub mod power;
 pub mod probe;
 pub mod serial;
 pub mod sysfs;
+pub mod unbound;

@@ -6,6 +6,7 @@
 pub mod ble;
 mod device;
 mod drivers;
+mod golden;
 mod image;
 mod interruption;
 pub mod keys;
@@ -14,5 +15,6 @@ pub mod model;
 
 pub(crate) use device::unique;
 pub use drivers::{DriverCatalogue, DriverFacts};
+pub use golden::Golden;
 pub use image::{MAX_IMAGE, region};
 pub use load::{DeviceFile, RigFile, load_device, load_rig};

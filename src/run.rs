@@ -5,6 +5,7 @@
 //! * [`mod@bench`]: the opened channels.
 //! * [`guard`]: the process that outlives the controller.
 //! * [`lease`]: one run per instrument.
+//! * [`doctor`]: whether a bench could be used.
 //!
 //! The engine never names a driver: the caller hands it a [`registry::Registry`].
 
@@ -14,12 +15,14 @@ mod cloud;
 pub mod cuts;
 pub mod describe;
 pub mod dispatch;
+pub mod doctor;
 pub mod execute;
 pub mod guard;
 pub mod images;
 pub mod lease;
 mod network;
 pub mod outcome;
+mod patience;
 pub mod record;
 pub mod registry;
 pub mod stop;

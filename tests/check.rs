@@ -24,6 +24,7 @@ fn drivers() -> DriverCatalogue {
     drivers.add("virtual-serial", ChannelKind::Console, &[("baud", false, "bits per second")]);
     drivers.add("virtual-button", ChannelKind::Button, &[("pin", true, "pin number")]);
     drivers.add("virtual-probe", ChannelKind::Probe, &[("chip", true, "name of the chip")]);
+    drivers.drivers.get_mut("virtual-power").unwrap().sees_flash = true;
     drivers
 }
 
@@ -189,6 +190,20 @@ fn line_ends_do_not_matter() {
     fs::write(&path, text.replace('\n', "\r\n")).unwrap();
     let (unix, dos) = (load_plan(Path::new("testplans/secure-update.yaml")).unwrap(), load_plan(&path).unwrap());
     assert_eq!(unix.plan, dos.plan);
+}
+
+#[test]
+fn a_power_cut_search_does_not_apply_to_a_supply_that_sees_no_flash_operations() {
+    let plan = load_plan(Path::new("testplans/secure-update.yaml")).unwrap();
+    let mut blind = drivers();
+    blind.drivers.get_mut("virtual-power").unwrap().sees_flash = false;
+    let bound = bind(&plan, &load_rig(Path::new("rigs/virtual-lock.yaml"), &blind).unwrap()).unwrap();
+    let skipped = bound.plan.cases.iter().zip(&bound.applicability).filter_map(|(case, applicability)| match applicability {
+        Applicability::NotApplicable(why) => Some((case.id.as_str(), why.as_str())),
+        Applicability::Applicable => None,
+    });
+    let why = "supply `supply` of rig `virtual-lock` cannot see flash operations; a virtual rig can";
+    assert_eq!(skipped.collect::<Vec<_>>(), [("power-cut-during-update", why), ("power-cut-during-revert", why)]);
 }
 
 #[test]

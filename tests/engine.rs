@@ -36,6 +36,9 @@ use tokio::{
     sync::mpsc,
 };
 
+#[path = "engine/serial.rs"]
+mod serial;
+
 /// What the fake device answers to a line; `None` is silence.
 type Answer = fn(&str) -> Option<String>;
 
@@ -278,6 +281,7 @@ fn device() -> Device {
         procedures,
         interruption: None,
         ble: None,
+        golden: Vec::new(),
     }
 }
 
@@ -322,16 +326,27 @@ struct Bench {
     button_panics: bool,
     stop: Option<(Duration, StopLevel)>,
     journal_limit: Option<usize>,
+    world: Arc<World>,
+    /// In place of the fake console, with parameters.
+    console: Option<(Arc<dyn Driver>, Parameters)>,
 }
 
 impl Default for Bench {
     fn default() -> Self {
-        Self { answer: lock, supply: Supply::Proven, button_panics: false, stop: None, journal_limit: None }
+        Self {
+            answer: lock,
+            supply: Supply::Proven,
+            button_panics: false,
+            stop: None,
+            journal_limit: None,
+            world: Arc::default(),
+            console: None,
+        }
     }
 }
 
 fn rig() -> Rig {
-    let channel = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default() };
+    let channel = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default(), sees_flash: false };
     Rig {
         name: "fakes".to_owned(),
         file: PathBuf::new(),
@@ -366,12 +381,18 @@ impl std::io::Write for Full {
 
 impl Bench {
     async fn run(self, plan: Plan) -> Ran {
-        let world = Arc::new(World::default());
-        let registry = Registry::new()
+        let world = Arc::clone(&self.world);
+        let mut registry = Registry::new()
             .with(Arc::new(FakeConsole(self.answer)))
             .with(Arc::new(FakeSupply(self.supply, Arc::clone(&world))))
             .with(Arc::new(FakeButton(Arc::clone(&world), self.button_panics)));
-        self.run_on(plan, rig(), registry, world).await
+        let mut rig = rig();
+        if let Some((driver, parameters)) = self.console.clone() {
+            registry = registry.with(driver);
+            let known = rig.channels["console"].clone();
+            rig.channels.insert("console".to_owned(), ChannelSpec { parameters, ..known });
+        }
+        self.run_on(plan, rig, registry, world).await
     }
 
     /// On another rig with other drivers.
@@ -409,6 +430,7 @@ impl Bench {
             journal: journal.clone(),
             header,
             leases: directory.path().join("leases"),
+            wait: None,
             guard: None,
             cuts: CutOptions::default(),
             hold: None,
@@ -710,3 +732,6 @@ async fn facts_about_acts_precede_the_acts() {
     assert!(acting < witnessed && witnessed < received && received < matched);
     assert!(ran.events.iter().enumerate().all(|(i, e)| e.seq == i as u64));
 }
+
+#[path = "engine/network.rs"]
+mod network;

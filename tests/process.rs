@@ -8,9 +8,13 @@ mod bench;
 mod cuts;
 #[path = "process/docs.rs"]
 mod docs;
+#[path = "process/doctor.rs"]
+mod doctor;
 #[path = "process/ends.rs"]
 mod ends;
 #[path = "process/hostile.rs"]
 mod hostile;
 #[path = "process/input.rs"]
 mod input;
+#[path = "process/leases.rs"]
+mod leases;

@@ -5,10 +5,20 @@
 //! the other, each whole: a step that stops waiting never cuts a frame in two. Neither ever flushes: on a serial port that blocks the
 //! executor until the last bit is out.
 //!
+//! # A console that vanishes
+//! With [`Returns`] the console looks for its instrument again and goes on in the same stream when it is back: offsets, marks and those who wait
+//! stay. A match never reaches over the place where the stream was put together. What was said meanwhile is not known, so every absence is
+//! remembered, with whose doing it was ([`Console::unexplained`]). The file of the lost instrument is closed at once: while somebody holds it
+//! open, the kernel gives the instrument another number.
+//!
 //! # Time on a virtual bench
 //! There, device time passes only while somebody sleeps on the clock. The deadline of an expectation is such a sleep, and the reader
 //! drops it in the moment the expectation is met, before it says that it has captured the bytes. So time stands still from the byte that matched
 //! until somebody waits again, however long the engine takes to think.
+
+mod absence;
+mod tasks;
+mod wait;
 
 use std::{
     collections::BTreeMap,
@@ -18,20 +28,23 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use self::absence::{Mark, Reopen, Returns, Supplied};
+use self::{
+    absence::Absence,
+    wait::{Registered, State},
+};
 use super::{
-    capture::Capture,
-    clock::{BoxFuture, Clock},
+    clock::Clock,
+    line::LineControl,
     link::{ByteLink, LinkError},
-    matcher::{Hit, Matcher, Search},
+    matcher::Matcher,
     tap::{Counters, Tap},
 };
 use crate::event::{ChannelName, Nanos};
@@ -46,6 +59,8 @@ const FRAMES: usize = 16;
 const PIECE: usize = 64 * 1024;
 /// Bytes of [`Expectation::TimedOut::seen`].
 const TAIL: u64 = 256;
+/// Wall time for one act on the line: a hung USB device makes the kernel wait five seconds.
+const LINE_LIMIT: Duration = Duration::from_secs(8);
 /// Wall time that a begun frame has to go out when the console is closed.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -121,37 +136,51 @@ struct Shared {
     closing: CancellationToken,
     /// The writer is done with its frame, or gives it up.
     finished: CancellationToken,
+    /// Control of the port's line, while it is open.
+    line: Mutex<Option<Line>>,
+    /// Whether the instrument is there.
+    present: watch::Sender<bool>,
+    returns: Option<Returns>,
+    /// Why the instrument is not there: what ended the stream, then what the last attempt to find it again said.
+    missing: Mutex<String>,
 }
 
-#[derive(Default)]
-struct State {
-    capture: Capture,
-    waiters: BTreeMap<u64, Waiter>,
-    next: u64,
-    lost: Option<String>,
-}
+type Line = Arc<Mutex<Box<dyn LineControl>>>;
 
 struct Frame {
     bytes: Vec<u8>,
+    /// When it was given to us.
+    given: Nanos,
     done: oneshot::Sender<Result<Sent, LinkError>>,
-}
-
-/// One expectation that somebody waits for.
-struct Waiter {
-    search: Search,
-    from: u64,
-    deadline: Nanos,
-    outcome: Option<Expectation>,
-    /// When to look without new bytes: at the deadline, or earlier if there is a match that may still change.
-    until: Nanos,
-    sleep: Option<BoxFuture<'static, ()>>,
-    waker: Option<Waker>,
 }
 
 impl Console {
     /// Takes over an opened byte stream. Needs a tokio runtime.
     #[must_use]
     pub fn spawn(name: ChannelName, link: Box<dyn ByteLink>, clock: Arc<dyn Clock>, tap: Arc<dyn Tap>) -> Self {
+        Self::start(name, Some(link), clock, tap, None)
+    }
+
+    /// The same for a console that may vanish and come back. Without a link it is away from the beginning, as one is whose device has no power
+    /// yet.
+    #[must_use]
+    pub fn returning(
+        name: ChannelName,
+        link: Option<Box<dyn ByteLink>>,
+        clock: Arc<dyn Clock>,
+        tap: Arc<dyn Tap>,
+        returns: Returns,
+    ) -> Self {
+        Self::start(name, link, clock, tap, Some(returns))
+    }
+
+    fn start(
+        name: ChannelName,
+        link: Option<Box<dyn ByteLink>>,
+        clock: Arc<dyn Clock>,
+        tap: Arc<dyn Tap>,
+        returns: Option<Returns>,
+    ) -> Self {
         let closing = CancellationToken::new();
         let shared = Arc::new(Shared {
             name,
@@ -162,13 +191,18 @@ impl Console {
             ended: AtomicBool::new(false),
             closing: closing.clone(),
             finished: CancellationToken::new(),
+            line: Mutex::default(),
+            present: watch::Sender::new(link.is_some()),
+            returns,
+            missing: Mutex::default(),
         });
         shared.clock.observe(&shared.counters);
+        if link.is_none() {
+            shared.away("the console is not there yet", false);
+        }
         let (frames, queue) = mpsc::channel(FRAMES);
-        let (rx, tx) = tokio::io::split(link);
         let tasks = TaskTracker::new();
-        tasks.spawn(read(Arc::clone(&shared), rx));
-        tasks.spawn(write(Arc::clone(&shared), tx, queue));
+        tasks.spawn(tasks::keep(Arc::clone(&shared), link, queue));
         tasks.close();
         Self { shared, frames, tasks, _closes: Arc::new(closing.drop_guard()) }
     }
@@ -198,6 +232,77 @@ impl Console {
         self.shared.lock().capture.end()
     }
 
+    /// [`Console::mark`], and which absences are over.
+    #[must_use]
+    pub fn stand(&self) -> Mark {
+        let state = self.shared.lock();
+        Mark { offset: state.capture.end(), absences: state.absences.ended(self.shared.clock.now()) }
+    }
+
+    /// The mark behind a match that was found.
+    #[must_use]
+    pub fn after(&self, found: &Found) -> Mark {
+        Mark { offset: found.end, absences: self.shared.lock().absences.ended(found.at) }
+    }
+
+    /// Why somebody who stood at `mark` and looked until `until` may have missed something that the device said, if that was not our own
+    /// doing: the console was away although its device had power, it took too long to come back, bytes were lost.
+    #[must_use]
+    pub fn unexplained(&self, mark: Mark, until: Nanos) -> Option<String> {
+        self.shared.lock().absences.unexplained(mark.absences, until)
+    }
+
+    /// Whether the instrument is there now.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        *self.shared.present.borrow()
+    }
+
+    /// Waits until the instrument is there, at most as long as it may take to come back. Only a console with [`Returns`] is ever away.
+    ///
+    /// # Errors
+    /// It is not there; the text tells what was looked for and what was found.
+    pub async fn present(&self) -> Result<(), LinkError> {
+        let mut present = self.shared.present.subscribe();
+        let Some(returns) = &self.shared.returns else { return Ok(()) };
+        let until = self.shared.clock.now().after(returns.within);
+        let there = async { present.wait_for(|there| *there).await.is_ok() };
+        let there = tokio::select! {
+            biased;
+            there = there => there,
+            () = self.shared.clock.sleep_until(until) => false,
+        };
+        if there {
+            return Ok(());
+        }
+        let what = format!("it did not come back within {}; {}", crate::units::Span::from(returns.within), self.shared.missing());
+        Err(LinkError { operation: format!("wait for console `{}`", self.shared.name), what, lost: true })
+    }
+
+    /// Does something with the line that carries the bytes, on a thread of its own.
+    ///
+    /// # Errors
+    /// The console is not there or has no line, the instrument does not answer, or what `act` says.
+    pub async fn line<T: Send + 'static>(
+        &self,
+        operation: &str,
+        act: impl FnOnce(&mut dyn LineControl) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, LinkError> {
+        let failed = |what: String, lost| LinkError { operation: format!("{operation} on `{}`", self.shared.name), what, lost };
+        let line = self.shared.line.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(line) = line else {
+            let what = if *self.shared.present.borrow() { "this console is not a serial port" } else { "the console is away" };
+            return Err(failed(what.to_owned(), !*self.shared.present.borrow()));
+        };
+        let work = tokio::task::spawn_blocking(move || act(line.lock().unwrap_or_else(PoisonError::into_inner).as_mut()));
+        match tokio::time::timeout(LINE_LIMIT, work).await {
+            Ok(Ok(Ok(done))) => Ok(done),
+            Ok(Ok(Err(error))) => Err(failed(error.to_string(), false)),
+            Ok(Err(error)) => Err(failed(format!("the driver broke off: {error}"), false)),
+            Err(_) => Err(failed(format!("no answer within {LINE_LIMIT:?}; does the instrument hang?"), false)),
+        }
+    }
+
     /// Received bytes of `range`, as far as they are there. `None` if the beginning is no longer in memory.
     #[must_use]
     pub fn bytes(&self, range: Range<u64>) -> Option<Vec<u8>> {
@@ -207,8 +312,11 @@ impl Console {
     /// Sends bytes, after all frames that were given before. Resolves when the last byte was handed to the operating system. Whoever
     /// stops waiting after the frame was accepted does not stop the frame.
     ///
+    /// While the console is away the frame waits for its return, at most as long as that may take. A frame that was under way when the
+    /// console vanished is not sent again: the device has its beginning.
+    ///
     /// # Errors
-    /// The channel was lost or closed; the text tells how many bytes had gone out.
+    /// The channel was lost or closed, or did not come back; the text tells how many bytes had gone out.
     pub async fn send(&self, bytes: impl Into<Vec<u8>>) -> Result<Sent, LinkError> {
         let bytes = bytes.into();
         let len = bytes.len();
@@ -217,7 +325,7 @@ impl Console {
         let Ok(place) = self.frames.reserve().await else { return Err(gone(self.lost())) };
         let (done, result) = oneshot::channel();
         self.shared.counters.update(|counts| counts.queued += len as u64);
-        place.send(Frame { bytes, done });
+        place.send(Frame { bytes, given: self.shared.clock.now(), done });
         result.await.unwrap_or_else(|_| Err(gone(self.lost())))
     }
 
@@ -268,274 +376,63 @@ impl Shared {
         if is_loss {
             self.tap.lost(&self.name, self.clock.now(), why);
         }
-        let mut state = self.lock();
-        state.lost = Some(why.to_owned());
-        let State { capture, waiters, .. } = &mut *state;
-        for waiter in waiters.values_mut() {
-            waiter.conclude(capture, Some(why));
-        }
-        drop(state);
+        self.lock().lose(why);
+        self.present.send_replace(false);
         self.counters.update(|counts| counts.closed = true);
     }
-}
 
-/// Ends the console even if its task is dropped with the runtime.
-struct Ends(Arc<Shared>);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        self.0.end("the console is closed", false);
-        self.0.finished.cancel();
-    }
-}
-
-async fn read(shared: Arc<Shared>, mut link: ReadHalf<Box<dyn ByteLink>>) {
-    let ends = Ends(Arc::clone(&shared));
-    let mut piece = vec![0; PIECE];
-    let mut filled = 0;
-    loop {
-        let read = tokio::select! {
-            biased;
-            () = shared.finished.cancelled() => None,
-            read = link.read(&mut piece[filled..]) => Some(read),
+    /// The instrument vanished and may come back; who waits goes on waiting. The tap is told first, of a loss that there was.
+    fn away(&self, why: &str, was_there: bool) {
+        let at = self.clock.now();
+        let supply = self.returns.as_ref().and_then(|returns| returns.powered_by.as_ref());
+        let cut = supply.filter(|supply| !was_there || supply.explains(at));
+        let why = match cut {
+            None => why.to_owned(),
+            Some(supply) if was_there => format!("{why}; its supply `{}` was switched down", supply.name()),
+            Some(supply) => format!("{why}; it waits for its supply `{}`", supply.name()),
         };
-        let end = match read {
-            None => Some(("the console is closed".to_owned(), false)),
-            Some(Ok(0)) => Some(("end of the stream: the other side has closed or the instrument was removed".to_owned(), true)),
-            Some(Ok(n)) => {
-                filled += n;
-                None
-            }
-            Some(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => None,
-            Some(Err(error)) => Some((format!("reading failed: {error}"), true)),
-        };
-        let counts = shared.counters.get();
-        let more = counts.captured + (filled as u64) < counts.announced && filled < PIECE;
-        if filled > 0 && (end.is_some() || !more) {
-            let at = shared.clock.now();
-            shared.tap.received(&shared.name, at, &piece[..filled]);
-            shared.lock().received(at, &piece[..filled]);
-            shared.counters.update(|counts| counts.captured += filled as u64);
-            filled = 0;
+        self.set_missing(why.clone());
+        if was_there {
+            self.tap.lost(&self.name, at, &why);
+        } else {
+            self.tap.noted(&self.name, at, &why);
         }
-        if let Some((why, is_loss)) = end {
-            shared.end(&why, is_loss);
-            break;
-        }
-        // A device that never pauses must not keep this thread to itself.
-        tokio::task::consume_budget().await;
-    }
-    drop(ends);
-}
-
-async fn write(shared: Arc<Shared>, mut link: WriteHalf<Box<dyn ByteLink>>, mut queue: mpsc::Receiver<Frame>) {
-    let finished = shared.finished.clone().drop_guard();
-    let mut offset = 0u64;
-    loop {
-        let frame = tokio::select! {
-            biased;
-            () = shared.closing.cancelled() => break,
-            () = shared.finished.cancelled() => break,
-            frame = queue.recv() => frame,
-        };
-        let Some(frame) = frame else { break };
-        let result = write_frame(&shared, &mut link, &frame.bytes, offset).await;
-        offset = shared.counters.get().written;
-        let failed = result.is_err();
-        // Nobody may be waiting any more; then nobody wants to know.
-        let _ = frame.done.send(result);
-        if failed {
-            break;
-        }
-    }
-    queue.close();
-    while let Ok(frame) = queue.try_recv() {
-        let why = shared.lock().lost.clone().unwrap_or_else(|| "the console is closed".to_owned());
-        let _ = frame.done.send(Err(shared.send_error(0, frame.bytes.len(), &why)));
-    }
-    drop(finished);
-}
-
-async fn write_frame(
-    shared: &Shared,
-    link: &mut WriteHalf<Box<dyn ByteLink>>,
-    bytes: &[u8],
-    offset: u64,
-) -> Result<Sent, LinkError> {
-    let mut written = 0;
-    while written < bytes.len() {
-        let result = tokio::select! {
-            biased;
-            () = shared.finished.cancelled() => {
-                let why = shared.lock().lost.clone().unwrap_or_else(|| "given up while closing".to_owned());
-                return Err(shared.send_error(written, bytes.len(), &why));
-            }
-            result = link.write(&bytes[written..]) => result,
-        };
-        let why = match result {
-            Ok(0) => "the instrument takes no more bytes".to_owned(),
-            Ok(n) => {
-                shared.tap.sent(&shared.name, shared.clock.now(), &bytes[written..written + n]);
-                written += n;
-                shared.counters.update(|counts| counts.written += n as u64);
-                continue;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => format!("writing failed: {error}"),
-        };
-        shared.end(&why, true);
-        return Err(shared.send_error(written, bytes.len(), &why));
-    }
-    Ok(Sent { offset, len: bytes.len() as u64, at: shared.clock.now() })
-}
-
-impl State {
-    /// Adds a waiter, or tells at once how the expectation ended.
-    fn register(&mut self, from: u64, matchers: &[&Matcher], deadline: Nanos) -> Result<u64, Expectation> {
-        if from < self.capture.start() {
-            return Err(Expectation::Gap { missing: from..self.capture.start() });
-        }
-        let search = Search::new(from, matchers);
-        let mut waiter = Waiter { search, from, deadline, outcome: None, until: deadline, sleep: None, waker: None };
-        waiter.look(&self.capture);
-        if waiter.outcome.is_none()
-            && let Some(why) = &self.lost
-        {
-            waiter.conclude(&self.capture, Some(why));
-        }
-        if let Some(outcome) = waiter.outcome {
-            return Err(outcome);
-        }
-        self.next += 1;
-        self.waiters.insert(self.next, waiter);
-        Ok(self.next)
+        let mut state = self.lock();
+        state.split();
+        let offset = Some(state.capture.end());
+        state.absences.begin(Absence { offset, since: at, back: None, why, explained: cut.is_some() });
+        drop(state);
+        self.present.send_replace(false);
     }
 
-    fn received(&mut self, at: Nanos, bytes: &[u8]) {
-        for waiter in self.waiters.values_mut().filter(|waiter| waiter.deadline < at) {
-            waiter.conclude(&self.capture, None);
+    /// The instrument is there again.
+    fn back(&self, identity: &str) {
+        let at = self.clock.now();
+        self.tap.reopened(&self.name, at, identity);
+        let mut state = self.lock();
+        if let Some(absence) = state.absences.current() {
+            absence.back = Some(at);
         }
-        self.capture.push(at, bytes);
-        for waiter in self.waiters.values_mut() {
-            waiter.look(&self.capture);
-        }
-    }
-}
-
-impl Waiter {
-    /// Offset up to which bytes count.
-    fn limit(&self, capture: &Capture) -> u64 {
-        let end = if capture.last_arrival() <= self.deadline { capture.end() } else { capture.end_at(self.deadline) };
-        end.max(self.from)
+        state.lost = None;
+        drop(state);
+        self.present.send_replace(true);
     }
 
-    /// Searches what is new. Ends the expectation if that decides it.
-    fn look(&mut self, capture: &Capture) {
-        if self.outcome.is_some() {
-            return;
-        }
-        let base = self.search.needs().max(capture.start());
-        let limit = self.limit(capture);
-        let log = capture.bytes(base..limit).unwrap_or_default();
-        if let Some(hit) = self.search.advance(base, log) {
-            self.end(Expectation::Matched(self.found(&hit, capture, base, log)));
-            return;
-        }
-        let undecided = self.search.finish().is_some();
-        let quiet = capture.last_arrival().after(QUIET);
-        let until = if undecided { quiet.min(self.deadline) } else { self.deadline };
-        if until != self.until {
-            self.until = until;
-            self.sleep = None;
-            self.wake();
-        }
+    /// Bytes were lost on their way here: as good as not having looked.
+    fn gap(&self, lost: Option<u64>) {
+        let at = self.clock.now();
+        self.tap.gap(&self.name, at, lost);
+        let why = lost
+            .map_or_else(|| "bytes were lost".to_owned(), |lost| format!("{lost} bytes were lost, as the port's driver counts"));
+        // Where in the stream they are missing is not known, only that it was before now.
+        self.lock().absences.begin(Absence { offset: None, since: at, back: Some(at), why, explained: false });
     }
 
-    /// Ends the expectation with what there is.
-    fn conclude(&mut self, capture: &Capture, lost: Option<&str>) {
-        if self.outcome.is_some() {
-            return;
-        }
-        let limit = self.limit(capture);
-        let outcome = match (self.search.finish(), lost) {
-            (Some(hit), _) => {
-                let base = self.search.needs().max(capture.start());
-                let log = capture.bytes(base..limit).unwrap_or_default();
-                Expectation::Matched(self.found(&hit, capture, base, log))
-            }
-            (None, Some(why)) => Expectation::Lost { why: why.to_owned() },
-            (None, None) => {
-                let start = limit.saturating_sub(TAIL).max(self.from).max(capture.start());
-                let seen = capture.bytes(start..limit).unwrap_or_default().to_vec();
-                Expectation::TimedOut { seen, until: limit }
-            }
-        };
-        self.end(outcome);
+    fn set_missing(&self, why: String) {
+        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    fn end(&mut self, outcome: Expectation) {
-        self.outcome = Some(outcome);
-        self.sleep = None;
-        self.wake();
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    fn found(&self, hit: &Hit, capture: &Capture, base: u64, log: &[u8]) -> Found {
-        let text = |(name, bytes): (String, Vec<u8>)| (name, String::from_utf8_lossy(&bytes).into_owned());
-        Found {
-            which: hit.which,
-            start: hit.range.start,
-            end: hit.range.end,
-            bytes: capture.bytes(hit.range.clone()).unwrap_or_default().to_vec(),
-            captures: self.search.captures(hit, base, log).into_iter().map(text).collect(),
-            at: capture.arrival(hit.range.end.saturating_sub(1).max(hit.range.start)),
-        }
-    }
-}
-
-/// A waiter's place, given up when the expectation is no longer waited for.
-struct Registered<'a> {
-    shared: &'a Shared,
-    id: u64,
-}
-
-impl Registered<'_> {
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Expectation> {
-        let mut state = self.shared.lock();
-        let State { capture, waiters, .. } = &mut *state;
-        let Some(waiter) = waiters.get_mut(&self.id) else {
-            return Poll::Ready(Expectation::Lost { why: "the expectation was withdrawn".to_owned() });
-        };
-        while waiter.outcome.is_none() {
-            let until = waiter.until;
-            let sleep = waiter.sleep.get_or_insert_with(|| {
-                let clock = Arc::clone(&self.shared.clock);
-                Box::pin(async move { clock.sleep_until(until).await })
-            });
-            if sleep.as_mut().poll(cx).is_pending() {
-                waiter.waker = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            waiter.sleep = None;
-            // A clock that gives up early is broken. What the device would have done by the deadline is not known.
-            let stopped = (self.shared.clock.now() < until).then_some("the bench clock has stopped");
-            waiter.conclude(capture, stopped);
-        }
-        match waiter.outcome.take() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for Registered<'_> {
-    fn drop(&mut self) {
-        let waiter = self.shared.lock().waiters.remove(&self.id);
-        drop(waiter);
+    fn missing(&self) -> String {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -8,7 +8,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{ble::BleLink, clock::BoxFuture, cloud::CloudLink, network::NetworkLink, usb::UsbLink};
+use super::{
+    ble::BleLink,
+    clock::BoxFuture,
+    cloud::CloudLink,
+    finding::{Finding, look_at},
+    line::LineControl,
+    network::NetworkLink,
+    usb::UsbLink,
+};
 use crate::event::{CutOutcome, CutPoint, Witness};
 
 /// A fault of the bench: an instrument did not do its part.
@@ -52,8 +60,16 @@ pub struct Notice {
 pub type Notices = Arc<dyn Fn(Notice) + Send + Sync>;
 
 /// A byte stream to the device: both directions of a serial console.
-pub trait ByteLink: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteLink for T {}
+pub trait ByteLink: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Control of the line that carries the bytes, if they come over one. Asked for once, when the stream is taken over.
+    fn line(&mut self) -> Option<Box<dyn LineControl>> {
+        None
+    }
+}
+
+impl ByteLink for tokio::io::DuplexStream {}
+impl ByteLink for tokio::net::TcpStream {}
+impl ByteLink for tokio::net::UnixStream {}
 
 /// A switched supply.
 pub trait SupplyLink: Send {
@@ -257,6 +273,10 @@ pub trait Driver: Send + Sync {
         let _ = parameters;
         Ok(())
     }
+    /// Whether its supply counts flash operations and can cut at each of them; see [`SupplyLink::cut_lab`].
+    fn sees_flash(&self) -> bool {
+        false
+    }
     /// Stable identity of the physical instrument that `parameters` name, for the lease and for messages. Touches nothing.
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError>;
     /// Address ranges that it can write on the device; `None` if it writes no memory. Touches nothing.
@@ -267,8 +287,22 @@ pub trait Driver: Send + Sync {
         let _ = parameters;
         Ok(None)
     }
-    /// Opens it. The device must not notice.
+    /// Whether an instrument that vanished while it was open (unplugged, without power) is found again by [`Driver::open`] with the same
+    /// parameters. Asked for consoles.
+    fn returns(&self) -> bool {
+        false
+    }
+    /// Opens it. The device must not notice. An error with [`LinkError::lost`] says that the instrument is not there.
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>>;
+    /// Looks whether the channel could be used, without disturbing the device, and says what to do where it could not: the instrument's presence,
+    /// permission, other programs, read-back. At the least it is opened and closed. The parameters have been checked.
+    fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async move { look_at(self.open(parameters).await).await })
+    }
+    /// Whether a channel needs its instrument for itself: no other channel of the rig can then be on the same one.
+    fn needs_whole_instrument(&self) -> bool {
+        false
+    }
 }
 
 /// Parameters of one channel from the rig file.
@@ -278,4 +312,26 @@ pub struct Parameters {
     pub values: std::collections::BTreeMap<String, String>,
     /// Directory of the rig file; relative paths start there.
     pub base: PathBuf,
+}
+
+/// Parameter of every console: the supply that feeds it.
+pub const POWERED_BY: &str = "powered-by";
+/// Parameter of every console: how long one that vanished may take to come back.
+pub const RETURNS_WITHIN: &str = "returns-within";
+/// What [`RETURNS_WITHIN`] is when the rig does not say.
+pub const RETURNS_WITHIN_DEFAULT: Duration = Duration::from_secs(10);
+
+impl Parameters {
+    /// The supply channel that feeds this console.
+    #[must_use]
+    pub fn powered_by(&self) -> Option<&str> {
+        self.values.get(POWERED_BY).map(String::as_str)
+    }
+
+    /// How long this console may take to come back; zero if it is not waited for. The rig's check has refused what is not a duration.
+    #[must_use]
+    pub fn returns_within(&self) -> Duration {
+        let written = self.values.get(RETURNS_WITHIN).and_then(|text| text.parse::<crate::units::Span>().ok());
+        written.map_or(RETURNS_WITHIN_DEFAULT, crate::units::Span::duration)
+    }
 }

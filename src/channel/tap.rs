@@ -16,10 +16,18 @@ pub trait Tap: Send + Sync {
     fn received(&self, channel: &ChannelName, at: Nanos, bytes: &[u8]);
     /// Bytes were handed to the operating system or instrument at `at`.
     fn sent(&self, channel: &ChannelName, at: Nanos, bytes: &[u8]);
-    /// The channel is gone. The last call for this channel.
+    /// The channel is gone. The last call for this channel, unless it comes back.
     fn lost(&self, channel: &ChannelName, at: Nanos, why: &str);
     /// Bytes were lost between the device and the capture; `None` if it is not known how many.
     fn gap(&self, channel: &ChannelName, at: Nanos, lost: Option<u64>);
+    /// A channel that was lost is back: the instrument with this identity.
+    fn reopened(&self, channel: &ChannelName, at: Nanos, identity: &str) {
+        let _ = (channel, at, identity);
+    }
+    /// Something that is worth knowing and no bytes: the state of modem lines.
+    fn noted(&self, channel: &ChannelName, at: Nanos, what: &str) {
+        let _ = (channel, at, what);
+    }
 }
 
 /// A tap that keeps nothing.

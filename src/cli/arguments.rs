@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::event::CutPoint;
+use crate::{event::CutPoint, units::Span};
 
 /// Hardware-in-the-loop test bench controller for consumer IoT security.
 ///
@@ -28,8 +28,14 @@ pub enum Command {
     Run(Run),
     /// Check rigs, device profiles and plans without touching anything.
     Check(Check),
-    /// List the instruments that are there, and why one cannot be opened.
+    /// List the instruments that are there, who uses them, and why one cannot be opened.
     Discover(Discover),
+    /// Examine every channel of a rig without disturbing the device, and say what to do about each problem.
+    ///
+    /// Exit codes: 0 all is well, 4 something is wrong, 2 a file is bad.
+    Doctor(Doctor),
+    /// List the instruments that are in use, by whom, and who waits for one.
+    Leases(Leases),
     /// List recorded runs, newest first.
     Runs(Runs),
     /// Show a recorded run: verdicts, reasons, evidence.
@@ -74,6 +80,9 @@ pub struct Run {
     /// Execute every signature check in a power-cut search instead of remembering those already seen.
     #[arg(long)]
     pub execute_checks: bool,
+    /// Wait this long for instruments that another run has: `10m`. Without it the run ends at once.
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<Span>,
     /// How progress is printed.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
     pub message_format: MessageFormat,
@@ -111,12 +120,50 @@ pub struct Discover {
     /// Write a rig file to start from; an existing file is not touched.
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
-    /// Go on and tell what is plugged in and unplugged, until interrupted.
+    /// Device profile for the rig file that is written: its channels are mapped where that is not ambiguous.
+    #[arg(long, value_name = "FILE", requires = "write")]
+    pub device: Option<PathBuf>,
+    /// Go on and tell what is plugged in and unplugged, and who takes what, until interrupted.
     #[arg(long)]
     pub watch: bool,
     /// How instruments are printed.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
     pub message_format: MessageFormat,
+    /// Where leases are kept if not at the machine's common place.
+    #[command(flatten)]
+    pub store: Store,
+}
+
+/// `hilbench doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Rig to examine.
+    #[arg(long, value_name = "FILE")]
+    pub rig: PathBuf,
+    /// Also say which cases of this plan cannot run here.
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+    /// With a known good device on the rig: prove that each channel sees what it should, by the steps under `golden` in the device profile.
+    /// This switches the device.
+    #[arg(long)]
+    pub golden: bool,
+    /// How findings are printed.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
+    pub message_format: MessageFormat,
+    /// Where runs are recorded.
+    #[command(flatten)]
+    pub store: Store,
+}
+
+/// `hilbench leases`.
+#[derive(Debug, Args)]
+pub struct Leases {
+    /// How they are printed.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
+    pub message_format: MessageFormat,
+    /// Where leases are kept if not at the machine's common place.
+    #[command(flatten)]
+    pub store: Store,
 }
 
 /// `hilbench runs`.

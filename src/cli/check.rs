@@ -6,7 +6,7 @@ use super::{Exit, arguments, arguments::MessageFormat, complain, out, wiring};
 use crate::{
     diagnostic::Report,
     plan::{bind, load_plan},
-    rig::{load_device, load_rig},
+    rig::{RigFile, load_device, load_rig},
 };
 
 pub(super) fn check(arguments: &arguments::Check) -> Exit {
@@ -23,20 +23,27 @@ pub(super) fn check(arguments: &arguments::Check) -> Exit {
             out(&format!("ok  {}\n", path.display()));
         }
     };
+    // What only the drivers know.
+    let of_drivers = |loaded: &RigFile| {
+        let problems = wiring::problems(&loaded.rig);
+        failed.set(failed.get() + problems.len());
+        for problem in problems {
+            complain(&format!("error: {}", crate::diagnostic::sanitise(&problem)));
+        }
+    };
     let rig = arguments.rig.as_ref().map(|path| (path, load_rig(path, &catalogue)));
     if let Some((path, loaded)) = &rig {
         tell(path, loaded.as_ref().map(|rig| rig.report.clone()).map_err(Clone::clone));
         if let Ok(loaded) = loaded {
-            let problems = wiring::problems(&loaded.rig);
-            failed.set(failed.get() + problems.len());
-            for problem in problems {
-                complain(&format!("error: {}", crate::diagnostic::sanitise(&problem)));
-            }
+            of_drivers(loaded);
         }
     }
     for path in &arguments.files {
         let report = match kind(path) {
-            Kind::Rig => load_rig(path, &catalogue).map(|rig| rig.report),
+            Kind::Rig => load_rig(path, &catalogue).map(|loaded| {
+                of_drivers(&loaded);
+                loaded.report
+            }),
             Kind::Device => load_device(path).map(|device| device.report),
             Kind::Plan => load_plan(path).and_then(|plan| match &rig {
                 Some((_, Ok(rig))) => bind(&plan, rig).map(|bound| bound.report),

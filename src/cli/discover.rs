@@ -1,30 +1,46 @@
 //! `hilbench discover`.
 
-use std::{fmt::Write as _, fs, io::Write as _, path::Path, time::Duration};
+mod draft;
+
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 use super::{Exit, arguments, arguments::MessageFormat, complain, out};
 use crate::{
-    driver::discover::{Instrument, Kind, instruments},
-    view::sanitise::line,
+    driver::discover::{Instrument, Kind, fingerprint, instruments},
+    run::lease::{self, Held},
+    view::sanitise::{json, line},
 };
 
-/// How often `--watch` looks.
-const PERIOD: Duration = Duration::from_millis(500);
+/// How often `--watch` looks whether anything has come or gone.
+const PERIOD: Duration = Duration::from_millis(200);
+/// After how many looks it looks at everything anyway: permissions and other programs change without a trace on the bus.
+const THOROUGH: u32 = 10;
+
+/// An instrument and who has leased it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    instrument: Instrument,
+    held: Option<String>,
+}
 
 pub(super) fn discover(arguments: &arguments::Discover) -> Exit {
-    let mut known = found();
-    for instrument in &known {
-        tell("", instrument, arguments.message_format);
+    let leases = lease::directory(&arguments.store.store);
+    let mut known = look(&leases);
+    for seen in &known {
+        tell(Event::There, seen, arguments.message_format);
     }
     if known.is_empty() && arguments.message_format == MessageFormat::Human {
-        complain("no instrument is there: no serial port with hardware behind it, no debug probe, no USB device");
+        complain("no instrument is there: no serial port with hardware behind it, no debug probe, no USB device, no adapter");
     }
     if let Some(path) = &arguments.write {
-        if let Err(error) = write(path, &known) {
-            complain(&format!("error: cannot write {}: {error}", path.display()));
-            return Exit::InvalidInput;
+        let found: Vec<_> = known.iter().map(|seen| seen.instrument.clone()).collect();
+        match draft::write(path, arguments.device.as_deref(), &found) {
+            Ok(remarks) => remarks.iter().for_each(|remark| complain(&line(remark, 300))),
+            Err(problem) => {
+                complain(&format!("error: {}", crate::diagnostic::sanitise(&problem)));
+                return Exit::InvalidInput;
+            }
         }
-        complain(&format!("wrote {}; name the device profile in it, and say what the safe state is", path.display()));
     }
     if !arguments.watch {
         return Exit::Pass;
@@ -37,92 +53,183 @@ pub(super) fn discover(arguments: &arguments::Discover) -> Exit {
         }
     };
     runtime.block_on(async {
+        let (mut print, mut held, mut looks) = (fingerprint(Path::new("/sys")), lease::held(&leases).unwrap_or_default(), 0);
         loop {
             tokio::select! {
                 biased;
                 _ = tokio::signal::ctrl_c() => return Exit::Pass,
                 () = tokio::time::sleep(PERIOD) => {}
             }
-            let now = found();
-            for gone in known.iter().filter(|old| !now.iter().any(|new| same(old, new))) {
-                tell("- ", gone, arguments.message_format);
+            looks += 1;
+            let (print_now, held_now) = (fingerprint(Path::new("/sys")), lease::held(&leases).unwrap_or_default());
+            if print_now == print && held_now == held && looks % THOROUGH != 0 {
+                continue;
             }
-            for new in now.iter().filter(|new| !known.iter().any(|old| same(old, new))) {
-                tell("+ ", new, arguments.message_format);
-            }
+            (print, held) = (print_now, held_now);
+            let now = look(&leases);
+            changes(&known, &now).into_iter().for_each(|(event, seen)| tell(event, seen, arguments.message_format));
             known = now;
         }
     })
 }
 
-fn found() -> Vec<Instrument> {
-    instruments(Path::new("/sys"), Path::new("/dev"), Path::new("/proc"))
+/// Everything that is there now.
+fn look(leases: &Path) -> Vec<Seen> {
+    let held = lease::held(leases).unwrap_or_default();
+    let found = instruments(Path::new("/sys"), Path::new("/dev"), Path::new("/proc"));
+    found.into_iter().map(|instrument| Seen { held: holder(&instrument, &held), instrument }).collect()
 }
 
-fn same(a: &Instrument, b: &Instrument) -> bool {
-    a.identity == b.identity && a.place == b.place
+/// Who has leased an instrument, or a port of the hub.
+fn holder(instrument: &Instrument, held: &Held) -> Option<String> {
+    let of_hub = format!("of USB hub {}", instrument.place);
+    let names = held.instruments.iter().chain(&held.guarded).map(|(name, _)| name);
+    let own =
+        |name: &&String| instrument.lease.as_ref() == Some(*name) || instrument.kind == Kind::Hub && name.ends_with(&of_hub);
+    names.filter(own).find_map(|name| held.of(name))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    There,
+    New,
+    Gone,
+    /// Its holder, or what is in the way of opening it.
+    Changed,
+}
+
+/// What is told between two looks.
+fn changes<'a>(before: &'a [Seen], now: &'a [Seen]) -> Vec<(Event, &'a Seen)> {
+    let same = |a: &Seen, b: &Seen| a.instrument.identity == b.instrument.identity && a.instrument.place == b.instrument.place;
+    let gone = before.iter().filter(|old| !now.iter().any(|new| same(old, new))).map(|gone| (Event::Gone, gone));
+    let others = now.iter().filter_map(|new| match before.iter().find(|old| same(old, new)) {
+        None => Some((Event::New, new)),
+        Some(old) if old != new => Some((Event::Changed, new)),
+        Some(_) => None,
+    });
+    gone.chain(others).collect()
 }
 
 const fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Serial => "serial",
         Kind::Probe => "probe",
+        Kind::Gpio => "gpio",
+        Kind::Bluetooth => "bluetooth",
+        Kind::Network => "network",
+        Kind::Usbtmc => "usbtmc",
+        Kind::HidRelay => "hid-relay",
+        Kind::Hub => "hub",
         Kind::Usb => "usb",
     }
 }
 
-fn tell(sign: &str, instrument: &Instrument, format: MessageFormat) {
-    let Instrument { kind, identity, place, name, problem, rig } = instrument;
-    if format == MessageFormat::Json {
-        let parameters = rig.as_ref().map(|(driver, parameters)| {
-            let mut map: serde_json::Map<_, _> =
-                parameters.iter().map(|(key, value)| ((*key).to_owned(), value.clone().into())).collect();
-            map.insert("driver".to_owned(), (*driver).into());
-            map
-        });
-        let event = match sign {
-            "- " => "gone",
-            "+ " => "new",
-            _ => "there",
-        };
-        let object = serde_json::json!({
-            "event": event, "kind": word(*kind), "identity": identity, "place": place, "name": name, "problem": problem, "rig": parameters,
-        });
-        out(&format!("{object}\n"));
-        return;
-    }
-    let name = name.as_deref().map(|name| format!("  {}", line(name, 60))).unwrap_or_default();
-    let mut text = format!("{sign}{:<7} {:<14} {}{name}\n", word(*kind), line(place, 40), line(identity, 100));
-    if let Some(problem) = problem {
-        let _ = writeln!(text, "{:8}{}", "", line(problem, 200));
-    }
-    out(&text);
+fn tell(event: Event, seen: &Seen, format: MessageFormat) {
+    out(&match format {
+        MessageFormat::Human => human(event, seen),
+        MessageFormat::Json => as_json(event, seen),
+    });
 }
 
-/// A rig file to start from.
-fn write(path: &Path, found: &[Instrument]) -> std::io::Result<()> {
-    let mut channels = String::new();
-    for (kind, first) in [(Kind::Serial, "console"), (Kind::Probe, "probe")] {
-        let of_kind = found.iter().filter(|instrument| instrument.kind == kind);
-        for (index, (driver, parameters)) in of_kind.filter_map(|instrument| instrument.rig.as_ref()).enumerate() {
-            let name = if index == 0 { first.to_owned() } else { format!("{first}-{}", index + 1) };
-            let _ = write!(channels, "  {name}: {{ driver: {driver}");
-            for (key, value) in parameters {
-                let _ = write!(channels, ", {key}: {}", quoted(value));
-            }
-            channels.push_str(" }\n");
+fn as_json(event: Event, Seen { instrument, held }: &Seen) -> String {
+    let Instrument { kind, identity, place, name, problem, rig, .. } = instrument;
+    let parameters = rig.as_ref().map(|(driver, parameters)| {
+        let mut map: serde_json::Map<_, _> =
+            parameters.iter().map(|(key, value)| ((*key).to_owned(), value.clone().into())).collect();
+        map.insert("driver".to_owned(), (*driver).into());
+        map
+    });
+    let event = match event {
+        Event::There => "there",
+        Event::New => "new",
+        Event::Gone => "gone",
+        Event::Changed => "changed",
+    };
+    let object = serde_json::json!({
+        "event": event, "kind": word(*kind), "identity": identity, "place": place, "name": name, "problem": problem, "held": held,
+        "rig": parameters,
+    });
+    format!("{}\n", json(&object.to_string()))
+}
+
+fn human(event: Event, Seen { instrument, held }: &Seen) -> String {
+    let Instrument { kind, identity, place, name, problem, .. } = instrument;
+    let sign = match event {
+        Event::There => "",
+        Event::New => "+ ",
+        Event::Gone => "- ",
+        Event::Changed => "~ ",
+    };
+    let name = name.as_deref().map(|name| format!("  {}", line(name, 60))).unwrap_or_default();
+    let mut text = format!("{sign}{:<9} {:<14} {}{name}\n", word(*kind), line(place, 40), line(identity, 100));
+    // What was in the way of one that is gone is of no use.
+    if event != Event::Gone {
+        for below in held.iter().chain(problem) {
+            let _ = writeln!(text, "{:10}{}", "", line(below, 400));
         }
     }
-    let text = format!(
-        "schema: rig/1\nname: my-bench\ntitle: What was found\n\n\
-         # The profile of the device on this bench.\ndevice: devices/DEVICE.yaml\n\n\
-         # Delete what does not belong to this bench, and give each the name that the profile uses.\nchannels:\n{channels}\n\
-         # How the bench is left, whatever happens; a supply belongs here.\nsafe-state: []\n"
-    );
-    fs::OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
+    text
 }
 
-/// A YAML string; control characters of a device that calls itself something odd are escaped.
-fn quoted(value: &str) -> String {
-    serde_json::Value::from(value).to_string()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::lease::Holder;
+
+    fn seen(identity: &str, place: &str, problem: Option<&str>, held: Option<&str>) -> Seen {
+        let instrument = Instrument {
+            kind: Kind::Serial,
+            identity: identity.to_owned(),
+            place: place.to_owned(),
+            name: Some("A \u{1b}[2J\u{202e}board".to_owned()),
+            problem: problem.map(str::to_owned),
+            rig: Some(("serial", vec![("usb", "1209:0001".to_owned())])),
+            lease: Some(format!("serial {identity}")),
+            location: None,
+        };
+        Seen { instrument, held: held.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_device_cannot_write_on_the_terminal() {
+        let evil = seen("usb 1209:0001 serial number \u{1b}]0;x\u{7}", "/dev/ttyACM0", Some("line\nbreak"), Some("by \u{9b}x"));
+        let text = human(Event::There, &evil);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        let json = as_json(Event::There, &evil);
+        for text in [text.as_str(), json.trim_end()] {
+            let wild = text.chars().find(|c| c.is_control() && *c != '\n' || *c == '\u{202e}');
+            assert_eq!(wild, None, "{text:?}");
+        }
+        let object: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(object["name"], "A \u{1b}[2J\u{202e}board");
+    }
+
+    #[test]
+    fn what_comes_goes_and_changes_is_told_once() {
+        let (a, b) = (seen("a", "/dev/ttyACM0", None, None), seen("b", "/dev/ttyACM1", None, None));
+        let moved = seen("a", "/dev/ttyACM7", None, None);
+        let taken = seen("b", "/dev/ttyACM1", None, Some("in use"));
+        assert_eq!(changes(&[a.clone(), b.clone()], &[a.clone(), b.clone()]), []);
+        let (before, now) = ([a.clone(), b], [moved.clone(), taken.clone()]);
+        assert_eq!(changes(&before, &now), [(Event::Gone, &a), (Event::New, &moved), (Event::Changed, &taken)]);
+        assert_eq!(human(Event::New, &moved).lines().next().unwrap(), "+ serial    /dev/ttyACM7   a  A \\x1b[2J\\u{202e}board");
+    }
+
+    #[test]
+    fn who_has_leased_an_instrument_or_a_port_of_a_hub_is_told() {
+        let holder_of = |plan: &str| Holder { pid: 7, since: "T".to_owned(), plan: plan.to_owned(), run: "r".to_owned() };
+        let held = Held {
+            instruments: vec![
+                ("port 3 of USB hub 1-1".to_owned(), holder_of("hub plan")),
+                ("serial a".to_owned(), holder_of("port plan")),
+            ],
+            ..Held::default()
+        };
+        let serial = seen("a", "/dev/ttyACM0", None, None).instrument;
+        assert!(holder(&serial, &held).unwrap().contains("for plan port plan"));
+        assert_eq!(holder(&seen("b", "/dev/ttyACM0", None, None).instrument, &held), None);
+        let hub = |place: &str| Instrument { kind: Kind::Hub, place: place.to_owned(), lease: None, ..serial.clone() };
+        assert!(holder(&hub("1-1"), &held).unwrap().contains("hub plan"));
+        assert_eq!(holder(&hub("1-1.1"), &held), None);
+    }
 }

@@ -23,6 +23,7 @@ use crate::{
         lease,
     },
     step::{Step, StepKind},
+    units::Span,
     view::RunView,
 };
 
@@ -30,10 +31,14 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(arguments: arguments::Run) -> Exit {
-    let bound = match prepare(&arguments) {
-        Ok(bound) => bound,
-        Err(exit) => return exit,
-    };
+    match prepare(&arguments) {
+        Ok(bound) => run_bound(arguments, bound),
+        Err(exit) => exit,
+    }
+}
+
+/// Runs what has been checked.
+pub(super) fn run_bound(arguments: arguments::Run, bound: Bound) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -193,6 +198,7 @@ fn assemble(arguments: &arguments::Run, bound: Bound) -> Result<(Setup, Journal)
         journal: journal.clone(),
         header,
         leases: lease::directory(&store),
+        wait: arguments.wait.map(Span::duration),
         guard: Some(vec![guard.display().to_string(), "guard".to_owned()]),
         cuts,
         hold: bench.map(|bench| Box::new(bench) as Box<dyn std::any::Any + Send>),

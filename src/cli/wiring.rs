@@ -18,6 +18,7 @@ use crate::{
     },
     driver::{
         ble::Ble,
+        cloud::{CloudHttps, CloudMqtt, TlsInterposer},
         power::{command::CommandSupply, lcus::LcusRelay, usb_port::UsbPortSupply},
         probe::ProbeRs,
         serial::Serial,
@@ -38,17 +39,13 @@ const LATCH: &str = "latch";
 /// All drivers, for checks: nothing is opened.
 pub(super) fn catalogue() -> DriverCatalogue {
     let drivers = registry(None, "");
-    let mut catalogue = DriverCatalogue::default();
-    for driver in drivers.iter() {
-        catalogue.add(driver.name(), driver.kind(), driver.parameters());
-    }
-    catalogue
+    DriverCatalogue::of(drivers.iter().map(|driver| &**driver as &dyn Driver))
 }
 
 /// What is wrong with a rig that only its drivers can tell: chips that nobody knows, images that do not fit into their memory.
 pub(super) fn problems(rig: &Rig) -> Vec<String> {
     let drivers = registry(None, "");
-    let mut problems = Vec::new();
+    let mut problems = shared(rig, &drivers);
     for (name, spec) in &rig.channels {
         let Some(driver) = drivers.get(&spec.driver) else { continue };
         if let Err(error) = driver.check(&spec.parameters) {
@@ -74,6 +71,38 @@ pub(super) fn problems(rig: &Rig) -> Vec<String> {
                     rig.device.name,
                     image.bytes.len(),
                     known.join(", ")
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// Parameters that say which instrument is meant.
+const NAMES: &[&str] = &["usb", "serial-number", "interface", "location", "path", "probe"];
+
+/// Channels that are on one instrument and cannot be: one of them could never be opened.
+fn shared(rig: &Rig, drivers: &Registry) -> Vec<String> {
+    let channels: Vec<_> = rig
+        .channels
+        .iter()
+        .filter_map(|(name, spec)| {
+            let driver = drivers.get(&spec.driver)?;
+            // An instrument that is not plugged in has no identity; the rig's own words must do.
+            let identity = driver.identity(&spec.parameters).unwrap_or_else(|_| {
+                let said = |name: &&str| Some(format!("{name} {}", spec.parameters.values.get(*name)?));
+                format!("instrument that is {}", NAMES.iter().filter_map(said).collect::<Vec<_>>().join(", "))
+            });
+            Some((name, spec, driver.needs_whole_instrument(), identity))
+        })
+        .collect();
+    let mut problems = Vec::new();
+    for (index, (name, spec, whole, identity)) in channels.iter().enumerate() {
+        for (other, other_spec, other_whole, _) in channels.iter().take(index).filter(|channel| channel.3 == *identity) {
+            if *whole || *other_whole || spec == other_spec {
+                problems.push(format!(
+                    "channels {other} and {name} of rig {} are both on the {identity}, which only one of them can have; name another instrument for one of them",
+                    rig.name
                 ));
             }
         }
@@ -120,6 +149,9 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
         .with(Arc::new(CommandSupply))
         .with(Arc::new(LcusRelay))
         .with(Arc::new(UsbPortSupply))
+        .with(Arc::new(CloudMqtt))
+        .with(Arc::new(CloudHttps))
+        .with(Arc::new(TlsInterposer))
         .with(Arc::new(virtual_driver(Part::Supply)))
         .with(Arc::new(virtual_driver(Part::Console)))
         .with(Arc::new(virtual_driver(Part::Button)))
@@ -166,6 +198,10 @@ impl Driver for VirtualDriver {
             Part::Button => ChannelKind::Button,
             Part::Probe => ChannelKind::Probe,
         }
+    }
+
+    fn sees_flash(&self) -> bool {
+        self.part == Part::Supply
     }
 
     fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {

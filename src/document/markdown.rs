@@ -86,6 +86,7 @@ fn say(shape: &Shape) -> String {
         Shape::Bytes => "bytes, `'de ad be ef'`".into(),
         Shape::Sha256 => "64 hex digits".into(),
         Shape::Percent => "percentage, `50%`".into(),
+        Shape::Rate => "data rate, `2Mbit/s`".into(),
         Shape::Flag => "`true` or `false`".into(),
         Shape::Path => "path".into(),
         Shape::Word(words) => words.iter().map(|word| format!("`{}`", word.word)).collect::<Vec<_>>().join(" or "),

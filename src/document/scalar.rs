@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Code, nearest},
-    units::Span,
+    units::{Dimension, Quantity, Span},
 };
 
 /// Why a scalar is wrong.
@@ -154,6 +154,7 @@ pub(super) fn scalar(shape: &Shape, text: &str) -> Result<Data, Wrong> {
             Err(Wrong::new(Code::BadBytes, "not a SHA-256 digest", "write its 64 hex digits, as `sha256sum` prints them"))
         }
         Shape::Percent => percent(text),
+        Shape::Rate => rate(text),
         Shape::Flag => match text {
             "true" => Ok(Data::Flag(true)),
             "false" => Ok(Data::Flag(false)),
@@ -188,6 +189,7 @@ pub(super) fn needed(shape: &Shape) -> &'static str {
         Shape::One(_) => "a map with one key",
         Shape::Flag => "`true` or `false`",
         Shape::Integer(..) => "a whole number",
+        Shape::Rate => "a data rate such as `2Mbit/s`",
         Shape::Duration(..) | Shape::Within => "a duration such as `500ms`",
         _ => "text",
     }
@@ -240,6 +242,16 @@ fn percent(text: &str) -> Result<Data, Wrong> {
         Some(permille @ 0..=1000) => Ok(Data::Permille(permille as u16)),
         Some(_) => Err(Wrong::new(Code::OutOfRange, format!("`{}` is out of range", short(text)), "it may be from 0% to 100%")),
         None => Err(Wrong::new(Code::BadQuantity, format!("`{}` is not a percentage", short(text)), "write `50%` or `12.5%`")),
+    }
+}
+
+fn rate(text: &str) -> Result<Data, Wrong> {
+    let rate = Quantity::parse_as(Dimension::Rate, text).map_err(|error| Wrong::new(Code::BadQuantity, error.to_string(), ""))?;
+    match i64::try_from(rate.smallest()) {
+        Ok(rate @ 1..=100_000_000_000) => Ok(Data::Integer(rate)),
+        _ => {
+            Err(Wrong::new(Code::OutOfRange, format!("`{}` is out of range", short(text)), "it may be from 1bit/s to 100Gbit/s"))
+        }
     }
 }
 

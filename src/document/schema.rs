@@ -61,6 +61,7 @@ impl Schemas {
             Shape::Bytes => json!({"type": text, "pattern": "^\\s*([0-9a-fA-F]\\s*[0-9a-fA-F]\\s*)+$"}),
             Shape::Sha256 => json!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}),
             Shape::Percent => json!({"type": "string", "pattern": "^(100(\\.0)?|[0-9]{1,2}(\\.[0-9])?) ?%$"}),
+            Shape::Rate => json!({"type": "string", "pattern": crate::units::Dimension::Rate.pattern()}),
             Shape::Flag => json!({"type": "boolean"}),
             Shape::Exactly(wanted) => json!({"const": wanted}),
             Shape::Word(words) => json!({

@@ -35,6 +35,8 @@ pub enum Shape {
     Sha256,
     /// `50%` or `12.5%`.
     Percent,
+    /// A data rate from one bit per second to 100 Gbit/s: `2Mbit/s`.
+    Rate,
     /// `true` or `false`.
     Flag,
     /// A path, relative to the file that names it.

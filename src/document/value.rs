@@ -23,7 +23,7 @@ pub enum Data {
     Bad,
     /// Text, name, word, path.
     Text(String),
-    /// A number or address.
+    /// A number, address or rate.
     Integer(i64),
     /// True or false.
     Flag(bool),
@@ -172,6 +172,12 @@ impl Map {
     #[must_use]
     pub fn integer(&self, key: &str) -> i64 {
         self.get(key).map_or(0, Value::integer)
+    }
+
+    /// The percentage of a key in thousandths, or zero.
+    #[must_use]
+    pub fn permille(&self, key: &str) -> u16 {
+        self.get(key).map_or(0, |value| if let Data::Permille(permille) = value.data { permille } else { 0 })
     }
 
     /// The flag of a key, or false.

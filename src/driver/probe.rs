@@ -9,6 +9,7 @@
 //!
 //! Nothing is erased that was not asked for: sessions have no permission to erase, except that of a `flash` with `erase_all`.
 
+mod examine;
 mod failure;
 pub mod lock;
 mod nrf51;
@@ -27,6 +28,7 @@ use tokio::sync::oneshot;
 
 use crate::channel::{
     clock::BoxFuture,
+    finding::{Finding, look_at},
     link::{ChannelKind, Driver, LinkError, Opened, Parameters, ProbeLink, Proof, Segment},
 };
 
@@ -164,6 +166,17 @@ pub fn listed() -> Vec<Listed> {
     operations::listed()
 }
 
+/// The probe that a selector without a serial number means, if there is exactly one: one probe has one identity. `list` says which are there.
+fn full(selector: &DebugProbeSelector, list: impl FnOnce() -> Vec<Listed>) -> Option<String> {
+    if selector.serial_number.is_some() {
+        return None;
+    }
+    let mut fitting =
+        list().into_iter().filter(|probe| (probe.vendor, probe.product) == (selector.vendor_id, selector.product_id));
+    let one = fitting.next()?;
+    fitting.next().is_none().then(|| one.to_string())
+}
+
 fn required<'a>(parameters: &'a Parameters, name: &str) -> Result<&'a str, LinkError> {
     match parameters.values.get(name) {
         Some(value) => Ok(value),
@@ -189,7 +202,22 @@ impl Driver for ProbeRs {
     }
 
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError> {
-        Ok(format!("debug probe {}", Self::selector(parameters)?))
+        let selector = Self::selector(parameters)?;
+        Ok(format!("debug probe {}", full(&selector, listed).unwrap_or_else(|| selector.to_string())))
+    }
+
+    fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async move {
+            let selector = match Self::selector(parameters) {
+                Ok(selector) => selector,
+                Err(error) => return vec![error.into()],
+            };
+            let denied = tokio::task::spawn_blocking(move || examine::obstacle(&selector)).await;
+            match denied {
+                Ok(Some(obstacle)) => vec![obstacle],
+                _ => look_at(self.open(parameters).await).await,
+            }
+        })
     }
 
     fn writable(&self, parameters: &Parameters) -> Result<Option<Vec<Range<u64>>>, LinkError> {

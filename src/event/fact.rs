@@ -145,10 +145,18 @@ pub enum Fact {
     },
 
     // --- rig ---
+    /// An instrument that this run needs is not free; the run waits.
+    LeaseAwaited {
+        /// Which, and who has it since when.
+        what: String,
+    },
     /// An instrument is ours alone.
     LeaseTaken {
         /// Its identity.
         instrument: String,
+        /// Wall time that the run waited for its instruments, if it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waited_ms: Option<u64>,
     },
     /// A channel can be used.
     ChannelOpened {

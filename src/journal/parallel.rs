@@ -171,7 +171,7 @@ mod tests {
     fn journal(events: u64) -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut buffer, mut chain, mut ends) = (Vec::new(), Vec::new(), line::engine_origin(), Vec::new());
         for seq in 0..events {
-            let fact = Fact::LeaseTaken { instrument: "x".repeat((seq as usize * 37) % 300) };
+            let fact = Fact::LeaseTaken { instrument: "x".repeat((seq as usize * 37) % 300), waited_ms: None };
             chain = line::encode(&mut buffer, &chain, seq, Nanos(seq), &fact).unwrap();
             bytes.extend_from_slice(&buffer);
             ends.push(bytes.len());

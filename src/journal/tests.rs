@@ -40,7 +40,7 @@ fn header(run: &RunId) -> Fact {
 }
 
 fn lease(n: usize) -> Fact {
-    Fact::LeaseTaken { instrument: format!("instrument {n}") }
+    Fact::LeaseTaken { instrument: format!("instrument {n}"), waited_ms: None }
 }
 
 fn finished() -> Fact {
@@ -311,7 +311,10 @@ fn what_cannot_be_recorded_is_refused_without_harm() {
     let measured =
         |value| Fact::Measured { step: "a/1".into(), name: "t".into(), value, unit: "s".into(), limit: None, within: true };
     assert!(matches!(journal.append(measured(f64::NAN)), Err(JournalError::Invalid(_))));
-    assert!(matches!(journal.append(Fact::LeaseTaken { instrument: "x".repeat(MAX_LINE) }), Err(JournalError::Invalid(_))));
+    assert!(matches!(
+        journal.append(Fact::LeaseTaken { instrument: "x".repeat(MAX_LINE), waited_ms: None }),
+        Err(JournalError::Invalid(_))
+    ));
     for name in ["../x", "a/b", "", ".x", "x.gz", "x.tmp"] {
         assert!(matches!(journal.evidence_append(name, b"x"), Err(JournalError::Invalid(_))), "{name}");
         assert!(matches!(journal.evidence_file(name, b"x"), Err(JournalError::Invalid(_))), "{name}");

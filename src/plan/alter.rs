@@ -94,6 +94,7 @@ mod tests {
             procedures: BTreeMap::new(),
             interruption: None,
             ble: None,
+            golden: Vec::new(),
         }
     }
 

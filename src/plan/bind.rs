@@ -1,13 +1,10 @@
 //! A plan on a rig: the preflight, before anything is touched.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     alter::{AlterError, alter},
-    check,
+    check::{self, Needs},
     load::PlanFile,
     model::Plan,
 };
@@ -83,17 +80,24 @@ pub fn bind(plan: &PlanFile, rig: &RigFile) -> Result<Bound, Report> {
     if report.has_errors() {
         return Err(report);
     }
-    let applicability = uses.cases.iter().map(|channels| applicable(channels, rig)).collect();
+    let applicability = uses.cases.iter().map(|needs| applicable(needs, rig)).collect();
     let mut sources = vec![plan.source.clone()];
     sources.extend(rig.sources.iter().cloned());
     Ok(Bound { plan: plan.plan.clone(), rig: rig.rig.clone(), applicability, altered, report, sources })
 }
 
-fn applicable(channels: &BTreeSet<String>, rig: &RigFile) -> Applicability {
+fn applicable(needs: &Needs, rig: &RigFile) -> Applicability {
     let missing: Vec<String> =
-        channels.iter().filter(|name| !rig.rig.channels.contains_key(*name)).map(|name| format!("`{name}`")).collect();
+        needs.channels.iter().filter(|name| !rig.rig.channels.contains_key(*name)).map(|name| format!("`{name}`")).collect();
     if missing.is_empty() {
-        return Applicability::Applicable;
+        let sees = |name: &&String| rig.rig.channels.get(*name).is_some_and(|spec| spec.sees_flash);
+        return match needs.searched.iter().find(|name| !sees(name)) {
+            None => Applicability::Applicable,
+            Some(blind) => Applicability::NotApplicable(format!(
+                "supply `{blind}` of rig `{}` cannot see flash operations; a virtual rig can",
+                rig.rig.name
+            )),
+        };
     }
     let plural = if missing.len() == 1 { "" } else { "s" };
     Applicability::NotApplicable(format!("rig `{}` has no channel{plural} {}", rig.rig.name, missing.join(", ")))

@@ -15,10 +15,19 @@ use crate::{
 /// What the steps of a plan use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Uses {
-    /// Channels of each case, in order; those of its procedures, of `before-each` and of `requires` included.
-    pub(super) cases: Vec<BTreeSet<String>>,
+    /// What each case needs, in order.
+    pub(super) cases: Vec<Needs>,
     /// Images named anywhere.
     pub(super) images: BTreeSet<String>,
+}
+
+/// What a case needs of a rig.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// Channels; those of its procedures, of `before-each` and of `requires` included.
+    pub(super) channels: BTreeSet<String>,
+    /// Supplies that must be able to cut at every flash operation.
+    pub(super) searched: BTreeSet<String>,
 }
 
 /// Checks the steps of a plan; with a world against that device.
@@ -42,10 +51,11 @@ pub(super) fn steps(map: &Map, world: Option<&World>, altered: &BTreeMap<String,
         walk.timeout = case.get("timeout").map(|value| (value.duration(), value.place.clone()));
         walk.steps(case.list("steps"));
         let mut all = std::mem::take(&mut walk.channels);
+        let searched = std::mem::take(&mut walk.searched);
         uses.images.append(&mut walk.images);
         all.extend(channels.iter().cloned());
         all.extend(needed);
-        uses.cases.push(all);
+        uses.cases.push(Needs { channels: all, searched });
     }
 
     // Whatever happened before, `finally` runs: nothing that a case captured can be relied on.
@@ -71,6 +81,7 @@ fn walk<'a>(
         timeout: None,
         known: known.clone(),
         channels: BTreeSet::new(),
+        searched: BTreeSet::new(),
         images: BTreeSet::new(),
         report,
         searching: false,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    golden::golden,
     image::{bytes, image},
     interruption,
     model::{Device, Image, Interruption, OutcomeSpec, Procedure},
@@ -76,7 +77,9 @@ pub(super) fn device(file: &Path, root: &Value, replaced: Option<&Replaced<'_>>,
     if let Some(value) = map.get("interruption") {
         interruption::check(&world, map, value.map(), report);
     }
+    let golden = golden(&world, map, report);
     let model = Device {
+        golden,
         name: map.string("name"),
         file: file.to_owned(),
         declared: world.declared.iter().map(|(name, (text, _))| (name.clone(), text.clone())).collect(),
@@ -184,6 +187,7 @@ fn check_procedure(world: &World, named: &Named, report: &mut Report) {
         timeout: None,
         known: map.strings("parameters").into_iter().collect(),
         channels: BTreeSet::new(),
+        searched: BTreeSet::new(),
         images: BTreeSet::new(),
         report,
         searching: false,

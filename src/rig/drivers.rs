@@ -18,6 +18,8 @@ pub struct DriverFacts {
     pub kind: ChannelKind,
     /// Parameters besides `driver`.
     pub parameters: Vec<ParameterFacts>,
+    /// Whether it is a supply that can cut at every flash operation.
+    pub sees_flash: bool,
 }
 
 /// One parameter of a driver.
@@ -37,6 +39,9 @@ impl DriverCatalogue {
         let mut catalogue = Self::default();
         for driver in drivers {
             catalogue.add(driver.name(), driver.kind(), driver.parameters());
+            if let Some(facts) = catalogue.drivers.get_mut(driver.name()) {
+                facts.sees_flash = driver.sees_flash();
+            }
         }
         catalogue
     }
@@ -51,6 +56,6 @@ impl DriverCatalogue {
                 what: (*what).to_owned(),
             })
             .collect();
-        self.drivers.insert(name.to_owned(), DriverFacts { kind, parameters });
+        self.drivers.insert(name.to_owned(), DriverFacts { kind, parameters, sees_flash: false });
     }
 }

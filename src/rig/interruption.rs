@@ -27,6 +27,7 @@ pub(super) fn check(world: &World, profile: &Map, map: &Map, report: &mut Report
         timeout: None,
         known: BTreeSet::new(),
         channels: BTreeSet::new(),
+        searched: BTreeSet::new(),
         images: BTreeSet::new(),
         report,
         searching: false,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::golden::GOLDEN;
 use crate::{
     document::{Key, Keys, OneOf, Shape, Word},
     step::keys::STEPS,
@@ -62,7 +63,8 @@ static OVERRIDE: Keys = Keys::new(
 /// A channel: its driver, and that driver's own parameters.
 static CHANNEL: Keys = Keys {
     name: "channel",
-    what: "How a channel is reached. All other keys are parameters of the driver.",
+    what: "How a channel is reached. All other keys are parameters of the driver; every console also has `powered-by`, the supply channel \
+           that feeds it, and `returns-within`, how long it may take to come back when it vanished (default 10s; 0s: never).",
     keys: &[Key::needed("driver", Shape::Name, "Driver that opens it.")],
     groups: &[],
     others: Some(&Shape::Line),
@@ -118,6 +120,7 @@ pub static DEVICE: Keys = Keys::new(
         Key::optional("procedures", Shape::Named(&Shape::Map(&PROCEDURE)), "How common operations are done."),
         Key::optional("interruption", Shape::Map(&INTERRUPTION), INTERRUPTION.what),
         Key::optional("ble", Shape::Map(&super::ble::BLE), super::ble::BLE.what),
+        GOLDEN,
     ],
 );
 

@@ -13,10 +13,11 @@ use super::{
     model::{ChannelSpec, Device, Rig, SafeAction, VirtualDevice},
 };
 use crate::{
-    channel::link::{ChannelKind, Parameters},
+    channel::link::{ChannelKind, POWERED_BY, Parameters, RETURNS_WITHIN},
     diagnostic::{Code, Diagnostic, Report, Source},
     document::{Named, Shape, Value, check, read},
     step::{check::kind_noun, world::World},
+    units::Span,
 };
 
 /// A checked rig, with what is needed to bind plans to it.
@@ -110,7 +111,10 @@ pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Repor
     for named in map.named("channels") {
         let kind = channel(named, drivers, world, &mut report);
         kinds.push((named, kind));
-        channels.insert(named.name.clone(), spec(named, &base));
+        channels.insert(named.name.clone(), spec(named, drivers, &base));
+    }
+    for (named, _) in kinds.iter().filter(|(_, kind)| *kind == Some(ChannelKind::Console)) {
+        console(named, &kinds, &mut report);
     }
     let safe_state = safe_state(map.list("safe-state"), &kinds, &mut report);
     let report = finish(report)?;
@@ -134,10 +138,12 @@ pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Repor
     Ok(RigFile { rig, world, sources, report })
 }
 
-fn spec(named: &Named, base: &Path) -> ChannelSpec {
+fn spec(named: &Named, drivers: &DriverCatalogue, base: &Path) -> ChannelSpec {
     let map = named.value.map();
     let values = map.others.iter().map(|other| (other.name.clone(), other.value.text().to_owned())).collect();
-    ChannelSpec { driver: map.string("driver"), parameters: Parameters { values, base: PathBuf::from(base) } }
+    let driver = map.string("driver");
+    let sees_flash = drivers.drivers.get(&driver).is_some_and(|facts| facts.sees_flash);
+    ChannelSpec { driver, parameters: Parameters { values, base: PathBuf::from(base) }, sees_flash }
 }
 
 /// A channel against its driver and the profile; returns its kind.
@@ -168,7 +174,8 @@ fn channel(named: &Named, drivers: &DriverCatalogue, world: Option<&World>, repo
                 .related(place.clone(), "the device profile says so here"),
         );
     }
-    for other in &map.others {
+    let common = |name: &str| facts.kind == ChannelKind::Console && [POWERED_BY, RETURNS_WITHIN].contains(&name);
+    for other in map.others.iter().filter(|other| !common(&other.name)) {
         if !facts.parameters.iter().any(|parameter| parameter.name == other.name) {
             let message = format!("driver `{}` has no parameter `{}`", value.text(), other.name);
             let diagnostic = Diagnostic::new(Code::UnknownParameter, other.place.clone(), message);
@@ -186,6 +193,37 @@ fn channel(named: &Named, drivers: &DriverCatalogue, world: Option<&World>, repo
         }
     }
     Some(facts.kind)
+}
+
+/// What every console may say: the supply that feeds it, and how long it may take to come back.
+fn console(named: &Named, channels: &[(&Named, Option<ChannelKind>)], report: &mut Report) {
+    for other in &named.value.map().others {
+        let written = other.value.text();
+        match other.name.as_str() {
+            POWERED_BY => match channels.iter().find(|(known, _)| known.name == written) {
+                None => {
+                    let message = format!("the rig has no channel `{written}`");
+                    let diagnostic = Diagnostic::new(Code::UnknownChannel, other.value.place.clone(), message);
+                    let supplies = channels.iter().filter(|(_, kind)| *kind == Some(ChannelKind::Supply));
+                    report.push(diagnostic.did_you_mean(written, supplies.map(|(known, _)| known.name.as_str())));
+                }
+                Some((known, Some(kind))) if *kind != ChannelKind::Supply => {
+                    let message = format!("a supply is needed here, `{written}` is {}", kind_noun(*kind));
+                    let diagnostic = Diagnostic::new(Code::WrongKind, other.value.place.clone(), message);
+                    report.push(diagnostic.related(known.place.clone(), "the channel"));
+                }
+                Some(_) => {}
+            },
+            RETURNS_WITHIN if written.parse::<Span>().is_err() => {
+                let message = format!("`{written}` is not a duration");
+                report.push(
+                    Diagnostic::new(Code::BadQuantity, other.value.place.clone(), message)
+                        .help("write a number and a unit, `10s`; `0s` does not wait for it"),
+                );
+            }
+            _ => {}
+        }
+    }
 }
 
 fn safe_state(values: &[Value], channels: &[(&Named, Option<ChannelKind>)], report: &mut Report) -> Vec<SafeAction> {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use super::golden::Golden;
 use crate::{
     channel::link::Parameters,
     step::{Step, Template, Within},
@@ -33,6 +34,8 @@ pub struct ChannelSpec {
     pub driver: String,
     /// The driver's own parameters.
     pub parameters: Parameters,
+    /// Whether it is a supply that can cut at every flash operation.
+    pub sees_flash: bool,
 }
 
 /// One action of the safe state.
@@ -87,6 +90,8 @@ pub struct Device {
     pub interruption: Option<Interruption>,
     /// What it offers over Bluetooth Low Energy, if declared.
     pub ble: Option<super::ble::Declared>,
+    /// What a known good device shows on each channel, in the order of the file.
+    pub golden: Vec<Golden>,
 }
 
 /// An image of the device.

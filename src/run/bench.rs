@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -20,10 +20,11 @@ use crate::{
     channel::{
         ble::{BleLink, notifications::Notifications},
         clock::Clock,
-        cloud::CloudLink,
-        console::Console,
-        link::{ButtonLink, LinkError, Notice, Notices, Opened, ProbeLink, Proof, SupplyLink},
+        cloud::{CloudLink, CloudLog},
+        console::{Console, Reopen, Returns, Supplied},
+        link::{ButtonLink, ByteLink, Driver, LinkError, Notice, Notices, Opened, Parameters, ProbeLink, Proof, SupplyLink},
         network::NetworkLink,
+        tap::Tap as _,
         usb::UsbLink,
     },
     event::{Act, ChannelName, Fact, StepId, Witness},
@@ -50,8 +51,14 @@ pub struct Bench {
     pub networks: BTreeMap<String, Mutex<Box<dyn NetworkLink>>>,
     /// Clouds.
     pub clouds: BTreeMap<String, Mutex<Box<dyn CloudLink>>>,
+    /// What happened at the clouds. Read without the link, which may be busy.
+    pub cloud_logs: BTreeMap<String, Arc<CloudLog>>,
     /// Time base.
     pub clock: Arc<dyn Clock>,
+    /// Supplies that consoles hang on.
+    supplied: BTreeMap<String, Arc<Supplied>>,
+    /// Those consoles, with their supply.
+    hanging: Vec<(String, String)>,
     recorder: Recorder,
     guard: Mutex<Option<Guard>>,
 }
@@ -78,16 +85,24 @@ impl Bench {
             notifications: BTreeMap::new(),
             networks: BTreeMap::new(),
             clouds: BTreeMap::new(),
+            cloud_logs: BTreeMap::new(),
             clock: Arc::clone(&clock),
+            supplied: BTreeMap::new(),
+            hanging: Vec::new(),
             recorder: recorder.clone(),
             guard: Mutex::new(guard),
         };
         for (name, spec) in &rig.channels {
             let opened = match registry.get(&spec.driver) {
                 None => Err(LinkError::new(format!("open channel {name}"), format!("no driver `{}` in this build", spec.driver))),
-                Some(driver) => {
-                    driver.open(&spec.parameters).await.and_then(|opened| Ok((opened, driver.identity(&spec.parameters)?)))
-                }
+                Some(driver) => match driver.open(&spec.parameters).await {
+                    // Without power a console that hangs on it is not there, and has no identity that one could ask.
+                    Err(error) if error.lost && spec.parameters.powered_by().is_some() && driver.returns() => {
+                        bench.console(name, driver, &spec.parameters, None);
+                        continue;
+                    }
+                    opened => opened.and_then(|opened| Ok((opened, driver.identity(&spec.parameters)?))),
+                },
             };
             let (opened, identity) = match opened {
                 Ok(pair) => pair,
@@ -99,8 +114,9 @@ impl Bench {
             };
             match opened {
                 Opened::Console(link) => {
-                    let console = Console::spawn(ChannelName::new(name), link, Arc::clone(&clock), Arc::new(recorder.clone()));
-                    bench.consoles.insert(name.clone(), console);
+                    if let Some(driver) = registry.get(&spec.driver) {
+                        bench.console(name, driver, &spec.parameters, Some((link, identity.clone())));
+                    }
                 }
                 Opened::Supply(link) => drop(bench.supplies.insert(name.clone(), Mutex::new(link))),
                 Opened::Button(link) => drop(bench.buttons.insert(name.clone(), Mutex::new(link))),
@@ -118,17 +134,63 @@ impl Bench {
                 }
                 Opened::Network(mut link) => {
                     link.watch(notices(name, recorder));
+                    if let Err(error) = link.start().await {
+                        let error = LinkError { operation: format!("open channel {name}: {}", error.operation), ..error };
+                        bench.close().await;
+                        return Err((bench.guard.into_inner(), error));
+                    }
                     bench.networks.insert(name.clone(), Mutex::new(link));
                 }
                 Opened::Cloud(mut link) => {
-                    link.watch(notices(name, recorder));
+                    link.watch(stream_notices(name, recorder, &clock));
+                    bench.cloud_logs.insert(name.clone(), link.log());
                     bench.clouds.insert(name.clone(), Mutex::new(link));
                 }
             }
             recorder
                 .fact(Fact::ChannelOpened { channel: ChannelName::new(name), identity: format!("{} {identity}", spec.driver) });
         }
+        bench.supplies_at_first().await;
         Ok(bench)
+    }
+
+    /// Takes over a console: one that can come back, if its driver can find it again and the rig does not say that it is not to.
+    fn console(
+        &mut self,
+        name: &str,
+        driver: &Arc<dyn Driver>,
+        parameters: &Parameters,
+        opened: Option<(Box<dyn ByteLink>, String)>,
+    ) {
+        let (channel, clock, tap) = (ChannelName::new(name), Arc::clone(&self.clock), Arc::new(self.recorder.clone()));
+        let within = parameters.returns_within();
+        let (link, identity) = opened.unzip();
+        let console = match link {
+            Some(link) if !driver.returns() || within.is_zero() => Console::spawn(channel, link, clock, tap),
+            link => {
+                let supply = parameters.powered_by().map(|supply| {
+                    self.hanging.push((name.to_owned(), supply.to_owned()));
+                    Arc::clone(self.supplied.entry(supply.to_owned()).or_insert_with(|| Supplied::new(supply)))
+                });
+                let reopen = reopen(Arc::clone(driver), parameters.clone(), identity);
+                Console::returning(channel, link, clock, tap, Returns { reopen, within, powered_by: supply })
+            }
+        };
+        self.consoles.insert(name.to_owned(), console);
+    }
+
+    /// What the supplies that consoles hang on are at before anything was switched. A supply that cannot tell, and whose console is not
+    /// there, is taken to be down.
+    async fn supplies_at_first(&self) {
+        for (name, supplied) in &self.supplied {
+            let mut consoles = self.hanging.iter().filter(|(_, supply)| supply == name);
+            let away = consoles.any(|(console, _)| self.consoles.get(console).is_some_and(|console| !console.is_there()));
+            let Some(supply) = self.supplies.get(name).filter(|_| away) else { continue };
+            let up = supply.lock().await.is_up().await;
+            if !matches!(up, Ok(Some(true))) {
+                supplied.found_down();
+            }
+        }
     }
 
     /// Announces an act: to the guard first where it changes power, a button or the network, then to the journal. Only then may it be done.
@@ -149,7 +211,20 @@ impl Bench {
     pub async fn power(&self, channel: &str, up: bool, step: Option<&StepId>) -> Result<Proof, LinkError> {
         let supply = self.supplies.get(channel).ok_or_else(|| missing(channel))?;
         self.announce(channel, Act::Power(up), step).await?;
-        supply.lock().await.set(up).await
+        let supplied = self.supplied.get(channel);
+        if let Some(supplied) = supplied.filter(|_| !up) {
+            supplied.switched(false, self.clock.now());
+        }
+        let proof = supply.lock().await.set(up).await?;
+        if let Some(supplied) = supplied.filter(|_| up) {
+            supplied.switched(true, self.clock.now());
+            for (console, _) in self.hanging.iter().filter(|(_, supply)| supply == channel) {
+                if let Some(console) = self.consoles.get(console) {
+                    console.present().await?;
+                }
+            }
+        }
+        Ok(proof)
     }
 
     /// Presses or releases a button.
@@ -178,6 +253,9 @@ impl Bench {
             match action {
                 SafeAction::Power { channel, up } => {
                     let supply = self.supplies.get(channel).ok_or_else(|| missing(channel))?;
+                    if let Some(supplied) = self.supplied.get(channel).filter(|_| !*up) {
+                        supplied.switched(false, self.clock.now());
+                    }
                     switch_supply(supply.lock().await.as_mut(), *up).await
                 }
                 SafeAction::Release { channel } => {
@@ -207,12 +285,44 @@ impl Bench {
         self.usbs.clear();
         self.networks.clear();
         self.clouds.clear();
+        self.cloud_logs.clear();
     }
 
     /// Takes the guard out, to dismiss it or to leave it watching.
     pub async fn take_guard(&self) -> Option<Guard> {
         self.guard.lock().await.take()
     }
+}
+
+/// Opens a console again, if it is the same instrument: another one under the same name (another board in the same socket) is a fault of the
+/// bench, not the device that came back.
+fn reopen(driver: Arc<dyn Driver>, parameters: Parameters, identity: Option<String>) -> Reopen {
+    let known = Arc::new(OnceLock::new());
+    if let Some(identity) = identity {
+        // It is new, so it is empty.
+        let _ = known.set(identity);
+    }
+    Arc::new(move || {
+        let (driver, parameters, known) = (Arc::clone(&driver), parameters.clone(), Arc::clone(&known));
+        Box::pin(async move {
+            let same = |identity: String| match known.get() {
+                Some(known) if *known != identity => Err(LinkError::new(
+                    "find the console again",
+                    format!("there is another instrument, {identity}, in place of {known}"),
+                )),
+                _ => Ok(identity),
+            };
+            same(driver.identity(&parameters)?)?;
+            let opened = driver.open(&parameters).await?;
+            // Between the two looks somebody may have changed plugs.
+            let identity = same(driver.identity(&parameters)?)?;
+            let Opened::Console(link) = opened else {
+                return Err(LinkError::new("find the console again", "the driver opened something else"));
+            };
+            let identity = known.get_or_init(|| identity);
+            Ok((link, format!("{} {identity}", driver.name())))
+        })
+    })
 }
 
 /// Writes what happens by itself on a channel into the journal.
@@ -224,6 +334,21 @@ fn notices(channel: &str, recorder: &Recorder) -> Notices {
             recorder.evidence(&format!("{channel}-notice-{number}.{ending}"), &bytes)
         });
         recorder.fact(Fact::Observed { step: None, channel: channel.clone(), what, evidence });
+    })
+}
+
+/// The same for a channel with many of them: lines (`jsonl`) go to the channel's evidence stream, and what has no words is no fact of its own.
+fn stream_notices(channel: &str, recorder: &Recorder, clock: &Arc<dyn Clock>) -> Notices {
+    let (name, stream, clock, single) =
+        (ChannelName::new(channel), recorder.clone(), Arc::clone(clock), notices(channel, recorder));
+    Arc::new(move |notice| match notice.evidence {
+        Some(("jsonl", line)) => {
+            stream.received(&name, clock.now(), &line);
+            if !notice.what.is_empty() {
+                single(Notice { what: notice.what, evidence: None });
+            }
+        }
+        evidence => single(Notice { what: notice.what, evidence }),
     })
 }
 

@@ -18,14 +18,15 @@ use super::{
     execute::{Executor, Shared},
     guard::{Guard, Watch, WatchAction, WatchedState},
     images::Images,
-    lease::{self, Holder, Lease, LeaseError},
+    lease::{Holder, Lease},
     outcome::{code, conclude},
+    patience::{Obstacle, Queue},
     record::Recorder,
     registry::Registry,
     stop::{StopSignal, StopSwitch},
 };
 use crate::{
-    channel::clock::Clock,
+    channel::{clock::Clock, link::LinkError},
     event::{CaseId, Fact, Nanos, Reason, Request, RunHeader, StepId, StopLevel, Verdict},
     journal::Journal,
     plan::model::{Case, Plan},
@@ -34,9 +35,6 @@ use crate::{
 
 /// Bench time for the plan's `finally` steps.
 const FINALLY_LIMIT: Duration = Duration::from_mins(1);
-
-/// Wall time that a run waits for the guard of an earlier run on the same instruments.
-const GUARD_LIMIT: Duration = Duration::from_secs(20);
 
 /// Everything a run needs; nothing has been touched yet.
 pub struct Setup {
@@ -56,6 +54,8 @@ pub struct Setup {
     pub header: RunHeader,
     /// Where leases are kept.
     pub leases: PathBuf,
+    /// Wall time to wait for instruments that somebody else has; `None` ends the run at once.
+    pub wait: Option<Duration>,
     /// Command line of the guard process; `None` runs without (tests of other things).
     pub guard: Option<Vec<String>>,
     /// How power-cut searches are done.
@@ -132,7 +132,7 @@ impl Tally {
 }
 
 async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
-    let Setup { plan, rig, skipped, registry, clock, header, leases, guard, cuts, journal, hold } = setup;
+    let Setup { plan, rig, skipped, registry, clock, header, leases, wait, guard, cuts, journal, hold } = setup;
     let started = Instant::now();
     let mut tally = Tally::default();
     let holder =
@@ -141,8 +141,14 @@ async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
 
     let mut safe = true;
     let mut bug = false;
-    match prepare(&rig, &registry, &leases, &holder, guard, &journal, &clock, &recorder).await {
-        Err(what) => {
+    let queue = Queue { directory: &leases, holder: &holder, wait, stop: &stop, recorder: &recorder };
+    match prepare(&rig, &registry, &queue, guard, &journal, &clock).await {
+        Err(Obstacle::Stopped) => {
+            let text = "the run was stopped while it waited for its instruments";
+            tally.add(Verdict::Inconclusive, Some(Reason { code: code::CANCELLED.to_owned(), text: text.to_owned() }));
+            skip_all(&plan, &skipped, &recorder, "the run was stopped");
+        }
+        Err(Obstacle::Fault(what)) => {
             recorder.fact(Fact::BenchFault { channel: None, what: what.clone() });
             tally.fault(code::BENCH_FAULT, what);
             skip_all(&plan, &skipped, &recorder, "the bench could not be opened");
@@ -181,33 +187,21 @@ async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
 }
 
 /// Leases, guard, channels: in this order, so that nothing is opened that is not ours and nothing switched that nobody guards.
-#[expect(clippy::too_many_arguments, reason = "the pieces of a bench, used once")]
 async fn prepare(
     rig: &Rig,
     registry: &Registry,
-    leases: &Path,
-    holder: &Holder,
+    queue: &Queue<'_>,
     guard: Option<Vec<String>>,
     journal: &Journal,
     clock: &Arc<dyn Clock>,
-    recorder: &Recorder,
-) -> Result<(Vec<Lease>, Bench), String> {
-    let mut instruments = BTreeSet::new();
-    for (name, spec) in &rig.channels {
-        let driver =
-            registry.get(&spec.driver).ok_or_else(|| format!("channel {name}: no driver `{}` in this build", spec.driver))?;
-        instruments.insert(driver.identity(&spec.parameters).map_err(|error| format!("channel {name}: {error}"))?);
-    }
-    let mut held = Vec::new();
-    for instrument in instruments {
-        held.push(take(leases, &instrument, holder).await?);
-        recorder.fact(Fact::LeaseTaken { instrument });
-    }
+) -> Result<(Vec<Lease>, Bench), Obstacle> {
+    let fault = |error: LinkError| Obstacle::Fault(error.to_string());
+    let recorder = queue.recorder;
+    let instruments = instruments(rig, registry).map_err(Obstacle::Fault)?;
+    let held = queue.take(&instruments).await?;
     let guard = match guard {
         None => None,
-        Some(command) => {
-            Some(Guard::start(&command, watch(rig, journal, leases, &held)).await.map_err(|error| error.to_string())?)
-        }
+        Some(command) => Some(Guard::start(&command, watch(rig, journal, queue.directory, &held)).await.map_err(fault)?),
     };
     match Bench::open(rig, registry, Arc::clone(clock), recorder, guard).await {
         Ok(bench) => Ok((held, bench)),
@@ -217,20 +211,22 @@ async fn prepare(
             {
                 tracing::warn!(%error, "the guard could not be dismissed");
             }
-            Err(error.to_string())
+            Err(fault(error))
         }
     }
 }
 
-/// Takes a lease; waits for the guard of a run that was lost just now.
-async fn take(leases: &Path, instrument: &str, holder: &Holder) -> Result<Lease, String> {
-    let until = Instant::now() + GUARD_LIMIT;
-    loop {
-        match lease::take(leases, instrument, holder) {
-            Err(LeaseError::Guarded { .. }) if Instant::now() < until => tokio::time::sleep(Duration::from_millis(50)).await,
-            taken => return taken.map_err(|error| error.to_string()),
-        }
-    }
+/// The physical instruments behind a rig's channels.
+///
+/// # Errors
+/// A channel whose instrument cannot be told, such as one that is not plugged in.
+pub fn instruments(rig: &Rig, registry: &Registry) -> Result<BTreeSet<String>, String> {
+    let identity = |(name, spec): (&String, &crate::rig::model::ChannelSpec)| {
+        let driver =
+            registry.get(&spec.driver).ok_or_else(|| format!("channel {name}: no driver `{}` in this build", spec.driver))?;
+        driver.identity(&spec.parameters).map_err(|error| format!("channel {name}: {error}"))
+    };
+    rig.channels.iter().map(identity).collect()
 }
 
 /// The guard's task for this rig.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     channel::{
-        console::{Console, Expectation, Found},
+        console::{Console, Expectation, Mark},
         link::{LinkError, Proof, Segment},
         matcher::Matcher,
     },
@@ -56,7 +56,9 @@ pub struct Executor {
     pub(super) deadline: Nanos,
     pub(super) values: Values,
     /// Per console: where the next expectation looks from.
-    marks: BTreeMap<String, u64>,
+    marks: BTreeMap<String, Mark>,
+    /// Per cloud: where the next expectation looks from.
+    pub(super) cloud_marks: BTreeMap<String, u64>,
     /// Per Bluetooth channel: from which notification on the next expectation looks.
     pub(super) notified: BTreeMap<String, u64>,
     ledger: Ledger,
@@ -90,10 +92,20 @@ impl Executor {
     /// An executor for the steps of `scope`.
     #[must_use]
     pub fn new(shared: Arc<Shared>, scope: impl Into<String>, deadline: Nanos, stoppable: bool) -> Self {
-        let marks = shared.bench.consoles.iter().map(|(name, console)| (name.clone(), console.mark())).collect();
+        let marks = shared.bench.consoles.iter().map(|(name, console)| (name.clone(), console.stand())).collect();
+        let cloud_marks = shared.bench.cloud_logs.iter().map(|(name, log)| (name.clone(), log.mark())).collect();
         let notified = shared.bench.notifications.iter().map(|(name, log)| (name.clone(), log.mark())).collect();
-        let (scope, values, ledger) = (scope.into(), Values::default(), Ledger::default());
-        Self { shared, scope, deadline, values, marks, notified, ledger, stoppable }
+        Self {
+            shared,
+            scope: scope.into(),
+            deadline,
+            values: Values::default(),
+            marks,
+            cloud_marks,
+            notified,
+            ledger: Ledger::default(),
+            stoppable,
+        }
     }
 
     /// What was collected so far.
@@ -581,7 +593,8 @@ impl Executor {
     async fn await_any(&mut self, channel: &str, patterns: &Patterns, allowed: Duration) -> Result<Seen, Ended> {
         let shared = Arc::clone(&self.shared);
         let console = console(&shared, channel)?;
-        let from = self.marks.get(channel).copied().unwrap_or(0);
+        let mark = self.marks.get(channel).copied().unwrap_or_default();
+        let from = mark.offset;
         let deadline = shared.bench.clock.now().after(allowed).min(self.deadline);
         let matchers: Vec<&Matcher> = patterns.matchers.iter().collect();
         let seen = tokio::select! {
@@ -591,10 +604,16 @@ impl Executor {
         };
         let file = format!("{channel}.rx");
         match seen {
-            Expectation::Matched(Found { which, start, end, captures, bytes, .. }) => {
-                self.marks.insert(channel.to_owned(), end);
-                let evidence = EvidenceRef { file, offset: start, len: end - start };
-                Ok(Seen::Match { which, words: String::from_utf8_lossy(&bytes).trim().to_owned(), captures, evidence })
+            Expectation::Matched(found) => {
+                self.marks.insert(channel.to_owned(), console.after(&found));
+                let evidence = EvidenceRef { file, offset: found.start, len: found.end - found.start };
+                let words = String::from_utf8_lossy(&found.bytes).trim().to_owned();
+                Ok(Seen::Match { which: found.which, words, captures: found.captures, evidence })
+            }
+            // Not to have seen something says nothing about the device if the bench was not looking all the time.
+            Expectation::TimedOut { .. } if let Some(why) = console.unexplained(mark, deadline) => {
+                let sources = patterns.sources.join("` nor `");
+                Err(Ended::fault(format!("`{sources}` was not seen on {channel}, which was not there all the time: {why}")))
             }
             Expectation::TimedOut { .. } if deadline >= self.deadline => Err(out_of_time()),
             Expectation::TimedOut { seen, .. } => {
@@ -645,7 +664,7 @@ impl Executor {
     }
 
     /// Completes when waiting is to end.
-    async fn stopped(&self) {
+    pub(super) async fn stopped(&self) {
         if self.stoppable {
             self.shared.stop.reached(StopLevel::Now).await;
         } else {
@@ -655,13 +674,16 @@ impl Executor {
 
     // --- small things ---
 
-    /// Sets the mark of every console and of all notifications to now. Called before each stimulus.
+    /// Sets the mark of every console, cloud and Bluetooth channel to now. Called before each stimulus.
     pub(super) fn mark_all(&mut self) {
+        for (name, log) in &self.shared.bench.cloud_logs {
+            self.cloud_marks.insert(name.clone(), log.mark());
+        }
         for (name, log) in &self.shared.bench.notifications {
             self.notified.insert(name.clone(), log.mark());
         }
         for (name, console) in &self.shared.bench.consoles {
-            self.marks.insert(name.clone(), console.mark());
+            self.marks.insert(name.clone(), console.stand());
         }
     }
 
@@ -727,7 +749,7 @@ enum Seen {
 
 /// What it means that something did not appear: a silent device is what the plan says, one that spoke otherwise has failed if the
 /// step has a reason for it.
-fn unseen(silent: bool, silence: Silence, fail_as: Option<&FailAs>, text: &str) -> Ended {
+pub(super) fn unseen(silent: bool, silence: Silence, fail_as: Option<&FailAs>, text: &str) -> Ended {
     match (silent, silence, fail_as) {
         (true, Silence::Inconclusive, _) => Ended::judged(Verdict::Inconclusive, code::SILENT, text),
         (true, Silence::Fail, _) => failed(fail_as, code::SILENT, text),

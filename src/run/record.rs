@@ -56,6 +56,15 @@ impl Tap for Recorder {
     fn gap(&self, channel: &ChannelName, at: Nanos, lost: Option<u64>) {
         note(self.journal.append_at(at, Fact::Gap { channel: channel.clone(), lost }));
     }
+
+    fn reopened(&self, channel: &ChannelName, at: Nanos, identity: &str) {
+        note(self.journal.append_at(at, Fact::ChannelReopened { channel: channel.clone(), identity: identity.to_owned() }));
+    }
+
+    fn noted(&self, channel: &ChannelName, at: Nanos, what: &str) {
+        let (channel, what) = (channel.clone(), what.to_owned());
+        note(self.journal.append_at(at, Fact::Observed { step: None, channel, what, evidence: None }));
+    }
 }
 
 /// The journal keeps its first failure; the log is for developers.

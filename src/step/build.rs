@@ -43,7 +43,9 @@ pub fn optional_fail_as(map: &Map) -> Option<FailAs> {
     map.has("reason").then(|| fail_as(map))
 }
 
-fn silence(map: &Map) -> Silence {
+/// What silence means; inconclusive unless the step says otherwise.
+#[must_use]
+pub fn silence(map: &Map) -> Silence {
     if map.text("silence") == "fail" { Silence::Fail } else { Silence::Inconclusive }
 }
 

@@ -57,6 +57,8 @@ pub struct Walk<'a> {
     pub known: BTreeSet<String>,
     /// Channels used, procedures included.
     pub channels: BTreeSet<String>,
+    /// Supplies whose power is cut at every flash operation.
+    pub searched: BTreeSet<String>,
     /// Images used by their name.
     pub images: BTreeSet<String>,
     /// What is wrong.
@@ -115,6 +117,10 @@ impl Walk<'_> {
                     .help("give the reason code that it explains"),
             );
         }
+        for (key, what) in super::cloud::problems(&entry.name, map) {
+            let place = map.get(key).map_or_else(|| entry.place.clone(), |value| value.place.clone());
+            self.push(Diagnostic::new(Code::KeyConflict, place, what));
+        }
         let kind = kind_of(&entry.name);
         if let (Some(kind), Some(channel)) = (kind, map.get("channel")) {
             self.channel(channel, kind);
@@ -127,7 +133,13 @@ impl Walk<'_> {
                 self.patterns(map, &["refused"]);
                 self.known.extend(captures);
             }
-            "refrain" => drop(self.patterns(map, &["pattern"])),
+            "refrain" | "cloud-refrain" => drop(self.patterns(map, &["pattern"])),
+            "cloud-expect" => {
+                let captures = self.patterns(map, &["pattern"]);
+                self.known.extend(captures);
+            }
+            "cloud-publish" => self.templates(map, &["topic", "payload"]),
+            "cloud-attempts" => self.templates(map, &["at-most", "at-least"]),
             "send-image" => {
                 self.templates(map, &["image"]);
                 if let Some(image) = map.get("image") {
@@ -143,6 +155,10 @@ impl Walk<'_> {
             "power-cut-search" => self.search(entry),
             name if name.starts_with("ble-") => super::ble::check(self, name, map),
             _ => {}
+        }
+        if let Some((key, why)) = super::network::contradiction(&entry.name, map) {
+            let place = map.known.iter().find(|known| known.name == key).map_or(&entry.place, |known| &known.value.place);
+            self.push(Diagnostic::new(Code::KeyConflict, place.clone(), why));
         }
     }
 
@@ -462,6 +478,7 @@ impl Walk<'_> {
 
     fn search(&mut self, entry: &Named) {
         let map = entry.value.map();
+        self.searched.extend(map.get("channel").map(|supply| supply.text().to_owned()));
         if self.setting == Setting::Procedure {
             self.push(
                 Diagnostic::new(Code::StepNotAllowed, entry.place.clone(), "a procedure cannot hold a power-cut search")

@@ -16,6 +16,8 @@ pub enum Dimension {
     Voltage,
     /// An amount of memory; smallest unit 1 byte.
     Size,
+    /// How fast data flows; smallest unit 1 bit per second.
+    Rate,
     /// A plain count, written without a unit.
     Count,
 }
@@ -77,11 +79,17 @@ static SIZE: [Unit; 7] = [
     unit("kB", 1_000, Shown::Never),
     unit("B", 1, Shown::AtLeastOne),
 ];
+static RATE: [Unit; 4] = [
+    unit("Gbit/s", 1_000_000_000, Shown::AtLeastOne),
+    unit("Mbit/s", 1_000_000, Shown::AtLeastOne),
+    unit("kbit/s", 1_000, Shown::AtLeastOne),
+    unit("bit/s", 1, Shown::AtLeastOne),
+];
 static COUNT: [Unit; 1] = [unit("", 1, Shown::AtLeastOne)];
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 5] = [Self::Time, Self::Current, Self::Voltage, Self::Size, Self::Count];
+    pub const ALL: [Self; 6] = [Self::Time, Self::Current, Self::Voltage, Self::Size, Self::Rate, Self::Count];
 
     fn units(self) -> &'static [Unit] {
         match self {
@@ -89,6 +97,7 @@ impl Dimension {
             Self::Current => &CURRENT,
             Self::Voltage => &VOLTAGE,
             Self::Size => &SIZE,
+            Self::Rate => &RATE,
             Self::Count => &COUNT,
         }
     }
@@ -101,6 +110,7 @@ impl Dimension {
             Self::Current => "a current",
             Self::Voltage => "a voltage",
             Self::Size => "a size",
+            Self::Rate => "a data rate",
             Self::Count => "a count",
         }
     }
@@ -113,6 +123,7 @@ impl Dimension {
             Self::Current => "a number and one of A, mA, uA (or µA), nA, such as `120mA`",
             Self::Voltage => "a number and one of kV, V, mV, uV (or µV), nV, such as `3.3V`",
             Self::Size => "a whole number of bytes and one of GiB, MiB, KiB, GB, MB, kB, B, such as `64KiB`",
+            Self::Rate => "a number and one of Gbit/s, Mbit/s, kbit/s, bit/s, such as `2Mbit/s`",
             Self::Count => "a whole number without a unit, such as `3`",
         }
     }
@@ -125,11 +136,12 @@ impl Dimension {
             Self::Current => r"^[0-9]+(\.[0-9]+)? ?(A|mA|uA|µA|nA)$",
             Self::Voltage => r"^[0-9]+(\.[0-9]+)? ?(kV|V|mV|uV|µV|nV)$",
             Self::Size => r"^[0-9]+(\.[0-9]+)? ?(GiB|MiB|KiB|GB|MB|kB|B)$",
+            Self::Rate => r"^[0-9]+(\.[0-9]+)? ?(Gbit/s|Mbit/s|kbit/s|bit/s)$",
             Self::Count => r"^[0-9]+$",
         }
     }
 
-    /// Unit of [`Quantity::value`], in which measurements are recorded: `s`, `mA`, `V`, `B`, `1`.
+    /// Unit of [`Quantity::value`], in which measurements are recorded: `s`, `mA`, `V`, `B`, `bit/s`, `1`.
     #[must_use]
     pub const fn measured_in(self) -> &'static str {
         match self {
@@ -137,6 +149,7 @@ impl Dimension {
             Self::Current => "mA",
             Self::Voltage => "V",
             Self::Size => "B",
+            Self::Rate => "bit/s",
             Self::Count => "1",
         }
     }
@@ -186,7 +199,7 @@ pub enum ParseQuantityError {
     },
     /// A unit that no dimension has.
     #[error(
-        "`{unit}` is not a known unit: write a duration (`500ms`), current (`120mA`), voltage (`3.3V`), size (`64KiB`) or count (`3`)"
+        "`{unit}` is not a known unit: write a duration (`500ms`), current (`120mA`), voltage (`3.3V`), size (`64KiB`), data rate (`2Mbit/s`) or count (`3`)"
     )]
     UnknownUnit {
         /// The unit as written, shortened.
@@ -221,7 +234,7 @@ pub(super) fn shortened(text: &str) -> String {
 }
 
 impl Quantity {
-    /// `smallest` smallest units (ns, nA, nV, bytes, 1) of `dimension`.
+    /// `smallest` smallest units (ns, nA, nV, bytes, bit/s, 1) of `dimension`.
     #[must_use]
     pub const fn new(dimension: Dimension, smallest: u64) -> Self {
         Self { dimension, smallest }
@@ -245,7 +258,7 @@ impl Quantity {
         let scale = match self.dimension {
             Dimension::Time | Dimension::Voltage => 1e9,
             Dimension::Current => 1e6,
-            Dimension::Size | Dimension::Count => 1.0,
+            Dimension::Size | Dimension::Rate | Dimension::Count => 1.0,
         };
         self.smallest as f64 / scale
     }
@@ -388,8 +401,8 @@ impl schemars::JsonSchema for Quantity {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "description": "A quantity with its unit: `500ms`, `120mA`, `3.3V`, `64KiB`, or a plain count.",
-            "pattern": r"^[0-9]+(\.[0-9]+)? ?(h|m|min|s|ms|us|µs|ns|A|mA|uA|µA|nA|kV|V|mV|uV|µV|nV|GiB|MiB|KiB|GB|MB|kB|B)?$",
+            "description": "A quantity with its unit: `500ms`, `120mA`, `3.3V`, `64KiB`, `2Mbit/s`, or a plain count.",
+            "pattern": r"^[0-9]+(\.[0-9]+)? ?(h|m|min|s|ms|us|µs|ns|A|mA|uA|µA|nA|kV|V|mV|uV|µV|nV|GiB|MiB|KiB|GB|MB|kB|B|Gbit/s|Mbit/s|kbit/s|bit/s)?$",
         })
     }
 }

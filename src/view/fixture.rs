@@ -77,7 +77,7 @@ impl Story {
     }
 
     fn open(&mut self) -> &mut Self {
-        self.add(Fact::LeaseTaken { instrument: "virtual lock-1".into() });
+        self.add(Fact::LeaseTaken { instrument: "virtual lock-1".into(), waited_ms: None });
         for (channel, identity) in [("console", "virtual-serial lock-1"), ("supply", "virtual-power lock-1")] {
             self.add(Fact::ChannelOpened { channel: channel.into(), identity: identity.into() });
         }

@@ -76,7 +76,7 @@ impl RunView {
 
     fn channel_fact(&mut self, fact: &Fact) {
         match fact {
-            Fact::LeaseTaken { instrument } => keep(&mut self.leases, instrument.clone()),
+            Fact::LeaseTaken { instrument, .. } => keep(&mut self.leases, instrument.clone()),
             Fact::ChannelOpened { channel, identity } | Fact::ChannelReopened { channel, identity } => {
                 let channel = self.channels.entry(channel.clone()).or_default();
                 channel.identity.clone_from(identity);

@@ -2,11 +2,13 @@
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
+use nix::unistd::{AccessFlags, access};
 use tokio::{io::AsyncReadExt as _, process::Command, time::timeout};
 
 use super::{read_back, required, word};
 use crate::channel::{
     clock::BoxFuture,
+    finding::{Finding, look_at},
     link::{ChannelKind, Driver, LinkError, Opened, Parameters, Proof, SupplyLink},
 };
 
@@ -77,6 +79,32 @@ impl Commands {
         Ok(String::from_utf8_lossy(&printed).trim().to_owned())
     }
 
+    /// The programs of the commands.
+    fn programs(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.up), Some(&self.down), self.status.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(|words| Some(words.first()?.as_str()))
+    }
+
+    /// What is wrong with a program, `path` being the places where it is looked for.
+    fn missing(&self, program: &str, path: &std::ffi::OsStr) -> Option<Finding> {
+        let places: Vec<PathBuf> = if program.contains('/') {
+            vec![self.base.join(program)]
+        } else {
+            std::env::split_paths(path).map(|directory| directory.join(program)).collect()
+        };
+        if places.iter().any(|place| place.is_file() && access(place, AccessFlags::X_OK).is_ok()) {
+            return None;
+        }
+        if let Some(place) = places.iter().find(|place| place.is_file()) {
+            let advice = format!("`chmod +x {}`", place.display());
+            return Some(Finding::problem(format!("this user may not run {}", place.display()), advice));
+        }
+        let advice = "install it, or write its path, which starts at the directory of the rig file";
+        Some(Finding::absent(format!("there is no program `{program}`"), advice))
+    }
+
     async fn status(&self) -> Result<Option<bool>, LinkError> {
         let Some(status) = &self.status else { return Ok(None) };
         match self.run(status).await?.split_whitespace().next() {
@@ -131,6 +159,19 @@ impl Driver for CommandSupply {
         Ok(format!("supply by `{}`", Commands::from(parameters)?.up.join(" ")))
     }
 
+    fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async move {
+            let commands = match Commands::from(parameters) {
+                Ok(commands) => commands,
+                Err(error) => return vec![error.into()],
+            };
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let missing: Vec<Finding> = commands.programs().filter_map(|program| commands.missing(program, &path)).collect();
+            // Only `status` is run: the others would switch.
+            if missing.is_empty() { look_at(self.open(parameters).await).await } else { missing }
+        })
+    }
+
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
         Box::pin(async move { Ok(Opened::Supply(Box::new(Commands::from(parameters)?))) })
     }
@@ -166,6 +207,26 @@ mod tests {
         let mut blind = supply(dir.path(), &[("up", "true"), ("down", "true")]);
         assert!(matches!(blind.set(false).await.unwrap(), Proof::None(_)));
         assert_eq!(blind.is_up().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_examination_finds_the_programs_and_switches_nothing() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("pdu");
+        std::fs::write(&script, "#!/bin/sh\necho $1 >> called\necho on\n").unwrap();
+        let values = [("up", "./pdu up"), ("down", "./pdu down"), ("status", "./pdu status")];
+        let values = values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let mut parameters = Parameters { values, base: dir.path().to_owned() };
+        let found = CommandSupply.examine(&parameters).await;
+        assert!(found.iter().all(|found| found.is_problem() && found.to_string().contains("chmod +x")), "{found:?}");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let found = CommandSupply.examine(&parameters).await;
+        assert!(matches!(found.as_slice(), [one] if one.what.contains("reads back up")), "{found:?}");
+        assert_eq!(std::fs::read_to_string(dir.path().join("called")).unwrap(), "status\n");
+        parameters.values.insert("down".to_owned(), "no-such-program-here off".to_owned());
+        let found = CommandSupply.examine(&parameters).await;
+        assert!(matches!(found.as_slice(), [one] if one.absent && one.what.contains("no-such-program-here")), "{found:?}");
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use super::{read_back, required, word};
 use crate::{
     channel::{
         clock::BoxFuture,
+        finding::{Finding, look_at},
         link::{ByteLink, ChannelKind, Driver, LinkError, Opened, Parameters, Proof, SupplyLink},
     },
     driver::serial::Serial,
@@ -178,6 +179,20 @@ impl Driver for LcusRelay {
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError> {
         // The lease is on the board: two runs must not talk on one port.
         Serial.identity(&port(parameters))
+    }
+
+    fn needs_whole_instrument(&self) -> bool {
+        true
+    }
+
+    fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async move {
+            let mut found = Serial.examine(&port(parameters)).await;
+            if !found.iter().any(Finding::is_problem) {
+                found.extend(look_at(self.open(parameters).await).await);
+            }
+            found
+        })
     }
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {

@@ -16,8 +16,10 @@ use super::{read_back, required, word};
 use crate::{
     channel::{
         clock::BoxFuture,
+        finding::{Finding, look_at},
         link::{ChannelKind, Driver, LinkError, Opened, Parameters, Proof, SupplyLink},
     },
+    driver::access::{self, Rule},
     event::Witness,
 };
 
@@ -74,10 +76,29 @@ impl Port {
     fn failed(&self, what: &str, error: &io::Error) -> LinkError {
         let next = match error.kind() {
             io::ErrorKind::NotFound => "; is that the hub's place, and the kernel 6.0 or later?",
-            io::ErrorKind::PermissionDenied => "; a udev rule must make the file writable for this user",
             _ => "",
         };
+        if error.kind() == io::ErrorKind::PermissionDenied
+            && let Some(why) = access::obstacle(&self.file(), Rule::HubPort)
+        {
+            return LinkError::new(format!("{what} {}", self.name()), why);
+        }
         LinkError::new(format!("{what} {}", self.name()), format!("{}: {error}{next}", self.file().display()))
+    }
+
+    /// Why it could not be switched.
+    fn obstacle(&self) -> Option<Finding> {
+        let hub = self.devices.join(&self.hub);
+        if !hub.exists() {
+            let advice = "plug it in, or correct `hub`; `hilbench discover` lists hubs with ports that can be switched";
+            return Some(Finding::absent(format!("there is no hub at {}", self.hub), advice));
+        }
+        let file = self.file();
+        if !file.exists() {
+            let advice = "the kernel must be 6.0 or later, and `port` one that the hub has";
+            return Some(Finding::problem(format!("{} cannot be switched: there is no {}", self.name(), file.display()), advice));
+        }
+        access::denied(&file, Rule::HubPort)
     }
 
     fn is_enabled(&self) -> Result<bool, LinkError> {
@@ -133,6 +154,18 @@ impl Driver for UsbPortSupply {
         Ok(Port::from(parameters, Path::new(""))?.name())
     }
 
+    fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async move {
+            match Port::from(parameters, Path::new("/sys/bus/usb/devices")) {
+                Ok(port) => match port.obstacle() {
+                    Some(obstacle) => vec![obstacle],
+                    None => look_at(self.open(parameters).await).await,
+                },
+                Err(error) => vec![error.into()],
+            }
+        })
+    }
+
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
         Box::pin(async move {
             let port = Port::from(parameters, Path::new("/sys/bus/usb/devices"))?;
@@ -166,6 +199,20 @@ mod tests {
         assert!(matches!(port.set(false).await.unwrap(), Proof::Seen(witness) if witness.what.contains("nothing is on the bus")));
         assert_eq!(port.is_up().await.unwrap(), Some(false));
         assert!(matches!(port.set(true).await.unwrap(), Proof::Seen(_)));
+    }
+
+    #[test]
+    fn what_keeps_a_port_from_being_switched_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let port = port(root.path(), "1-1", "2").unwrap();
+        let away = port.obstacle().unwrap();
+        assert!(away.absent && away.what.contains("no hub at 1-1"), "{away}");
+        fs::create_dir(root.path().join("1-1")).unwrap();
+        let fixed = port.obstacle().unwrap();
+        assert!(!fixed.absent && fixed.to_string().contains("6.0 or later"), "{fixed}");
+        fs::create_dir_all(root.path().join("1-1:1.0/1-1-port2")).unwrap();
+        fs::write(port.file(), "0\n").unwrap();
+        assert_eq!(port.obstacle(), None);
     }
 
     #[test]

@@ -114,6 +114,12 @@ impl Wanted {
             && self.location.as_ref().is_none_or(|location| *location == port.location)
     }
 
+    /// Whether any port fits.
+    #[must_use]
+    pub fn is_there(&self, ports: &[Port]) -> bool {
+        ports.iter().any(|port| port.usb.as_ref().is_some_and(|usb| self.fits(usb)))
+    }
+
     /// The one port that fits.
     ///
     /// # Errors

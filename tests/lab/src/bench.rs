@@ -1,6 +1,7 @@
 //! A device under test and the instruments around it, wired: the relay really takes the power away.
 //!
-//! * The relay board is an FT232R whose line CBUS0 feeds the device when high. It hangs on a supply of its own.
+//! * The relay board is an FT232R whose line CBUS0 feeds the device when high, and whose line CBUS1 presses its button. It hangs on a supply
+//!   of its own.
 //! * The device has a console ([`Acm`]), a debug probe on the same board ([`CmsisDap`]) and a USB port of its own ([`Loopback`]). All three
 //!   appear when it has power and vanish when it has not.
 
@@ -21,6 +22,11 @@ use crate::usb::{
 
 /// The line of the relay board that feeds the device.
 pub const SUPPLY_LINE: u8 = 0;
+/// The line of the relay board that presses the device's button while it is high.
+pub const BUTTON_LINE: u8 = 1;
+
+/// Told whether the device has power, or its button is pressed.
+type Follower = Box<dyn FnMut(bool) + Send>;
 
 /// One of the device's cables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +48,12 @@ struct Plug {
 /// The device's side of the bench.
 struct Device {
     power: bool,
+    pressed: bool,
+    /// The relay's contact stays where it is, whatever its line says.
+    welded: bool,
     plugs: [Plug; 3],
+    power_followers: Vec<Follower>,
+    button_followers: Vec<Follower>,
     trouble: Option<UsbError>,
 }
 
@@ -54,6 +65,20 @@ impl Device {
             if let Err(error) = result {
                 self.trouble = Some(error);
             }
+        }
+    }
+
+    /// The relay board's lines have changed.
+    fn switch(&mut self, high: u8) {
+        let (power, pressed) = (high >> SUPPLY_LINE & 1 == 1, high >> BUTTON_LINE & 1 == 1);
+        if power != self.power && !self.welded {
+            self.power = power;
+            self.power_followers.iter_mut().for_each(|follower| follower(power));
+            self.settle();
+        }
+        if pressed != self.pressed {
+            self.pressed = pressed;
+            self.button_followers.iter_mut().for_each(|follower| follower(pressed));
         }
     }
 
@@ -79,22 +104,28 @@ impl Bench {
         let probe = CmsisDap::with_target(&format!("{name}-probe"), target);
         let port = Loopback::new(port(&format!("{name}-port")));
         let plugs = [Cable::new(acm), Cable::new(probe), Cable::new(port)].map(|cable| Plug { cable, pulled: false });
-        let device = Arc::new(Mutex::new(Device { power: false, plugs, trouble: None }));
+        let device = Arc::new(Mutex::new(Device {
+            power: false,
+            pressed: false,
+            welded: false,
+            plugs,
+            power_followers: Vec::new(),
+            button_followers: Vec::new(),
+            trouble: None,
+        }));
 
         // The relay's thread answers the kernel, which may hold locks that plugging needs: so the plugs have a thread of their own. It ends
         // when the relay, which has the sender, is gone.
         let (switch, switched) = mpsc::channel();
         let wired = Arc::clone(&device);
         thread::spawn(move || {
-            while let Ok(power) = switched.recv() {
-                let mut device = lock(&wired);
-                device.power = power;
-                device.settle();
+            while let Ok(high) = switched.recv() {
+                lock(&wired).switch(high);
             }
         });
         cbus.on_change(move |high| {
             // The thread outlives the relay.
-            let _ = switch.send(high >> SUPPLY_LINE & 1 == 1);
+            let _ = switch.send(high);
         });
 
         let mut relay = Cable::new(relay);
@@ -117,6 +148,30 @@ impl Bench {
     #[must_use]
     pub fn relay_closed(&self) -> bool {
         self.cbus.driven_high() >> SUPPLY_LINE & 1 == 1
+    }
+
+    /// Tells `follower` of power gained and lost from now on, before the plugs go in and out.
+    pub fn follow_power(&self, follower: impl FnMut(bool) + Send + 'static) {
+        lock(&self.device).power_followers.push(Box::new(follower));
+    }
+
+    /// Tells `follower` of the button pressed and released from now on.
+    pub fn follow_button(&self, follower: impl FnMut(bool) + Send + 'static) {
+        lock(&self.device).button_followers.push(Box::new(follower));
+    }
+
+    /// Welds the relay's contact where it is, or frees it; a freed one goes to where its line is.
+    pub fn weld(&self, welded: bool) {
+        let high = self.cbus.driven_high();
+        let mut device = lock(&self.device);
+        device.welded = welded;
+        device.switch(high);
+    }
+
+    /// Whether the device has power now.
+    #[must_use]
+    pub fn powered(&self) -> bool {
+        lock(&self.device).power
     }
 
     /// Waits until the device has power, or none. `false` if that does not come in time.
@@ -175,6 +230,8 @@ impl Drop for Bench {
         // Not left to the other thread: the next test may look at once.
         let mut device = lock(&self.device);
         device.plugs.iter_mut().for_each(|plug| plug.pulled = true);
+        device.welded = false;
+        device.switch(0);
         device.settle();
     }
 }

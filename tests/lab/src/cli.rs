@@ -2,6 +2,7 @@
 //!
 //! * `cargo lab build` prepares the machine. Done once; it takes about a minute and 140 MB of downloads.
 //! * `cargo lab run [--up udev,usb,ble,net] [--timeout 300s] [--repo DIR] [--share DIR] -- COMMAND ARGUMENTS...` runs a command in it.
+//! * `cargo lab bench [--timeout 300s] -- COMMAND ARGUMENTS...` runs a command in it beside the wired smart lock: [`crate::wired`].
 //! * `cargo lab test [FILTER]` runs the tests that need it.
 //!
 //! Exit codes: the command's own; 2 wrong arguments, 77 no lab on this machine (skipped; 1 in CI), 124 timed out, 125 the guest died
@@ -21,7 +22,11 @@ use crate::vm::{self, Job, Outcome, VmError};
 const USAGE: &str = "\
 usage: cargo lab build
        cargo lab run [--up udev,usb,ble,net] [--timeout 300s] [--repo DIR] [--share DIR]... -- COMMAND [ARGUMENT]...
-       cargo lab test [FILTER]";
+       cargo lab bench [--timeout 300s] -- COMMAND [ARGUMENT]...
+       cargo lab test [FILTER]
+  in a command under `bench`:
+       lab pull|put|renumber|hang|heal console|probe|port
+       lab weld|free";
 
 /// Unless the command line says otherwise.
 const TIMEOUT: Duration = Duration::from_mins(5);
@@ -37,8 +42,14 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             Ok(job) => run(&job),
             Err(problem) => return wrong(&problem),
         },
+        Some(("bench", rest)) => match parse_run(rest).and_then(at_bench) {
+            Ok(job) => build_hilbench().and_then(|()| run(&job)),
+            Err(problem) => return wrong(&problem),
+        },
+        Some(("wired", rest)) => return wired(rest),
+        Some((verb, rest)) if ORDERS.contains(&verb) => return order(verb, rest),
         Some(("test", rest)) if rest.len() <= 1 => test(rest),
-        _ => return wrong("expected build, run or test"),
+        _ => return wrong("expected build, run, bench or test"),
     };
     result.unwrap_or_else(|error| {
         note(&error.to_string());
@@ -83,15 +94,68 @@ fn run(job: &Job) -> Result<ExitCode, VmError> {
     })
 }
 
+/// Hands on the bench, for commands beside it.
+const ORDERS: &[&str] = &["pull", "put", "renumber", "hang", "heal", "weld", "free"];
+
+/// The job with the wired bench around its command.
+fn at_bench(mut job: Job) -> Result<Job, String> {
+    let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let command = std::mem::replace(&mut job.command, vec![program.into(), "wired".into(), "--".into()]);
+    job.command.extend(command);
+    job.services = ["udev", "usb", "ble", "net"].into_iter().map(str::parse).collect::<Result<_, _>>()?;
+    Ok(job)
+}
+
+/// Cargo as the user's shell would start it. What `cargo run` has told this program of its own package would make build scripts that look at such
+/// variables, `ring`'s for one, run again, and everything above them be built anew, at each change between the two.
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let own = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|start| name.starts_with(start));
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(own)) {
+        command.env_remove(name);
+    }
+    command.current_dir(repository());
+    command
+}
+
+/// Commands and tests use the program that belongs to this one.
+fn build_hilbench() -> Result<(), VmError> {
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--package", "hilbench", "--bin", "hilbench"]);
+    let status = command.status().map_err(VmError::file("start", "cargo"))?;
+    if status.success() { Ok(()) } else { Err(VmError::file("build", "hilbench")(io::Error::other(status.to_string()))) }
+}
+
+/// In the guest: the bench with a command beside it.
+fn wired(words: &[&OsStr]) -> ExitCode {
+    let command: Vec<OsString> = words.iter().skip_while(|word| **word == "--").map(OsString::from).collect();
+    crate::wired::run(&command).unwrap_or_else(|error| {
+        note(&error.to_string());
+        ExitCode::from(125)
+    })
+}
+
+/// In the guest, beside the bench: an order to it.
+fn order(verb: &str, rest: &[&OsStr]) -> ExitCode {
+    let words: Vec<_> = std::iter::once(verb.into()).chain(rest.iter().map(|word| word.to_string_lossy())).collect();
+    match crate::wired::order(&words.join(" ")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            note(&problem);
+            ExitCode::from(2)
+        }
+    }
+}
+
 /// Cargo builds the tests; this program is their runner, once for the one binary that has them all.
 fn test(filter: &[&OsStr]) -> Result<ExitCode, VmError> {
     // Before the compiler: on a machine without a lab it would be in vain.
     vm::ensure(&mut note)?;
+    build_hilbench()?;
     let program = env::current_exe().map_err(VmError::file("find", "this program"))?;
     let runner = ["run", "--up", "udev,usb,ble,net", "--timeout", TEST_TIMEOUT, "--"];
     let runner: Vec<String> = [&*program.to_string_lossy()].into_iter().chain(runner).map(|word| format!("{word:?}")).collect();
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(repository());
+    let mut command = cargo();
     command.args(["test", "--quiet", "--package", "lab", "--test", "drivers", "--config"]);
     command.arg(format!("target.'cfg(all())'.runner=[{}]", runner.join(",")));
     // The kernel's ports and names are shared by all tests of a guest.

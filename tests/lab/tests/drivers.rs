@@ -14,10 +14,14 @@ mod ble_driver;
 mod host;
 #[path = "drivers/libusb.rs"]
 mod libusb;
+#[path = "drivers/lock.rs"]
+mod lock;
 #[path = "drivers/net.rs"]
 mod net;
 #[path = "drivers/probe.rs"]
 mod probe;
+#[path = "drivers/probe_driver.rs"]
+mod probe_driver;
 #[path = "drivers/relay.rs"]
 mod relay;
 #[path = "drivers/serial.rs"]

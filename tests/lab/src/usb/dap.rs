@@ -1,11 +1,13 @@
 //! A CMSIS-DAP v2 debug probe: two bulk endpoints, a command in each transfer. Arm's CMSIS-DAP documentation, version 2.1 ("DAP_Info" and
 //! following); libraries find it by the text "CMSIS-DAP" in the interface's name.
 
+mod nrf51;
 mod processor;
 mod swd;
 mod target;
 mod transfer;
 
+pub use nrf51::{Nrf51, Nrf51Port};
 pub use processor::Processor;
 pub use swd::{Ack, Swd};
 pub use target::SimpleTarget;
