@@ -168,13 +168,19 @@ async fn ran(probe: &Probe, sacrificial: bool, steps: Vec<StepKind>) -> Ran {
         layout: BTreeMap::new(),
         procedures: BTreeMap::new(),
         interruption: None,
+        golden: Vec::new(),
+        ble: None,
+        usb: BTreeMap::new(),
     };
     let rig = Rig {
         name: "rig".to_owned(),
         file: PathBuf::new(),
         device,
-        channels: [("probe".to_owned(), ChannelSpec { driver: "fake-probe".to_owned(), parameters: Parameters::default() })]
-            .into(),
+        channels: [(
+            "probe".to_owned(),
+            ChannelSpec { driver: "fake-probe".to_owned(), parameters: Parameters::default(), sees_flash: false },
+        )]
+        .into(),
         safe_state: Vec::new(),
         safe_state_timeout: minute,
         sacrificial,
@@ -203,8 +209,10 @@ async fn ran(probe: &Probe, sacrificial: bool, steps: Vec<StepKind>) -> Ran {
         journal: journal.clone(),
         header,
         leases: directory.path().join("leases"),
+        wait: None,
         guard: None,
         cuts: CutOptions::default(),
+        desk: hilbench::run::desk::Desk::default(),
         hold: None,
     };
     let (_requests, served) = mpsc::channel(4);

@@ -106,10 +106,22 @@ fn at_bench(mut job: Job) -> Result<Job, String> {
     Ok(job)
 }
 
+/// Cargo as the user's shell would start it. What `cargo run` has told this program of its own package would make build scripts that look at such
+/// variables, `ring`'s for one, run again, and everything above them be built anew, at each change between the two.
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let own = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|start| name.starts_with(start));
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(own)) {
+        command.env_remove(name);
+    }
+    command.current_dir(repository());
+    command
+}
+
 /// Commands and tests use the program that belongs to this one.
 fn build_hilbench() -> Result<(), VmError> {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(repository()).args(["build", "--quiet", "--package", "hilbench", "--bin", "hilbench"]);
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--package", "hilbench", "--bin", "hilbench"]);
     let status = command.status().map_err(VmError::file("start", "cargo"))?;
     if status.success() { Ok(()) } else { Err(VmError::file("build", "hilbench")(io::Error::other(status.to_string()))) }
 }
@@ -143,8 +155,7 @@ fn test(filter: &[&OsStr]) -> Result<ExitCode, VmError> {
     let program = env::current_exe().map_err(VmError::file("find", "this program"))?;
     let runner = ["run", "--up", "udev,usb,ble,net", "--timeout", TEST_TIMEOUT, "--"];
     let runner: Vec<String> = [&*program.to_string_lossy()].into_iter().chain(runner).map(|word| format!("{word:?}")).collect();
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(repository());
+    let mut command = cargo();
     command.args(["test", "--quiet", "--package", "lab", "--test", "drivers", "--config"]);
     command.arg(format!("target.'cfg(all())'.runner=[{}]", runner.join(",")));
     // The kernel's ports and names are shared by all tests of a guest.

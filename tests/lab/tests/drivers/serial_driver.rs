@@ -85,7 +85,11 @@ impl Rig {
                 };
                 Ok((link, identity))
             };
-            Box::pin(found) as hilbench::channel::clock::BoxFuture<'static, _>
+            Box::pin(found)
+                as hilbench::channel::clock::BoxFuture<
+                    'static,
+                    Result<(Box<dyn hilbench::channel::link::ByteLink>, String), LinkError>,
+                >
         };
         let (link, _) = reopen().await.unwrap();
         let (clock, log, supply) = (Arc::new(WallClock::start()), Arc::new(Log::default()), Supplied::new("supply"));

@@ -123,6 +123,8 @@ fn verdict(serial: &str, steps: &str) -> (Verdict, String, PathBuf) {
         journal,
         header,
         leases: directory.join("leases"),
+        wait: None,
+        desk: hilbench::run::desk::Desk::default(),
         guard: None,
         cuts: CutOptions::default(),
         hold: None,
