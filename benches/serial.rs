@@ -150,7 +150,7 @@ fn reaction(runtime: &Runtime, store: &Path) {
         silence: Silence::Inconclusive,
         fail_as: None,
     };
-    let steps = [send, expect].map(|kind| Step { kind, line: 1 }).repeat(answers);
+    let steps = std::iter::repeat_n([send, expect].map(|kind| Step { kind, line: 1 }), answers).flatten().collect();
     let (_requests, served) = mpsc::channel(1);
     let end = runtime.block_on(run(setup(store, &path, steps), served));
     assert_eq!(end.verdict, Verdict::Pass);
@@ -207,19 +207,23 @@ fn setup(store: &Path, path: &Path, steps: Vec<Step>) -> Setup {
                 layout: BTreeMap::new(),
                 procedures: BTreeMap::new(),
                 interruption: None,
+                ..Device::default()
             },
             channels,
             safe_state: Vec::new(),
             safe_state_timeout: Duration::from_secs(5),
             virtual_device: None,
+            sacrificial: false,
         },
         skipped: Vec::new(),
         registry: Registry::new().with(Arc::new(Serial)),
         clock,
         journal,
         leases: store.join("leases"),
+        wait: None,
         guard: None,
         cuts: CutOptions::default(),
+        desk: hilbench::run::desk::Desk::default(),
         hold: None,
     }
 }

@@ -77,22 +77,13 @@ fn setup(store: &Path, number: u64, steps: usize) -> Setup {
         },
         rig: Rig {
             name: "rig".to_owned(),
-            file: PathBuf::new(),
             device: Device {
                 name: "lock".to_owned(),
-                file: PathBuf::new(),
                 declared: [("name".to_owned(), "lock".to_owned())].into(),
-                images: BTreeMap::new(),
-                layout: BTreeMap::new(),
-                procedures: BTreeMap::new(),
-                interruption: None,
-                ble: None,
-                usb: BTreeMap::new(),
+                ..Device::default()
             },
-            channels: BTreeMap::new(),
-            safe_state: Vec::new(),
             safe_state_timeout: Duration::from_secs(5),
-            virtual_device: None,
+            ..Rig::default()
         },
         skipped: Vec::new(),
         registry: Registry::new(),
@@ -100,8 +91,10 @@ fn setup(store: &Path, number: u64, steps: usize) -> Setup {
         journal,
         header,
         leases: store.join("leases"),
+        wait: None,
         guard: None,
         cuts: CutOptions::default(),
+        desk: hilbench::run::desk::Desk::default(),
         hold: None,
     }
 }

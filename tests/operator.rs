@@ -93,12 +93,13 @@ fn rig(with_supply: bool) -> Rig {
             layout: BTreeMap::new(),
             procedures: BTreeMap::new(),
             interruption: None,
-            golden: Vec::new(),
+            ..Device::default()
         },
         channels: if with_supply { [("supply".to_owned(), supply)].into() } else { BTreeMap::new() },
         safe_state: if with_supply { vec![SafeAction::Power { channel: "supply".to_owned(), up: false }] } else { Vec::new() },
         safe_state_timeout: Duration::from_secs(2),
         virtual_device: None,
+        sacrificial: false,
     }
 }
 

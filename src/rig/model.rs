@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A checked rig.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rig {
     /// Name.
     pub name: String,
@@ -75,7 +75,7 @@ pub struct VirtualDevice {
 }
 
 /// A checked device profile.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Device {
     /// Name.
     pub name: String,

@@ -172,8 +172,11 @@ impl Model {
         let closed = Arc::new(AtomicBool::new(false));
         let mut rig = rig();
         rig.device.ble = declared;
-        rig.channels =
-            [("ble".to_owned(), ChannelSpec { driver: "fake-ble".to_owned(), parameters: Parameters::default() })].into();
+        rig.channels = [(
+            "ble".to_owned(),
+            ChannelSpec { driver: "fake-ble".to_owned(), parameters: Parameters::default(), sees_flash: false },
+        )]
+        .into();
         rig.safe_state.clear();
         let registry = Registry::new().with(Arc::new(FakeBle(self, Arc::clone(&closed))));
         let steps = steps.into_iter().map(|step| super::step(StepKind::Ble { channel: "ble".to_owned(), step })).collect();

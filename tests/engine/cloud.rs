@@ -122,8 +122,10 @@ async fn with(script: Vec<(u64, Happens)>, steps: Vec<CloudStep>, proven: bool, 
         journal: journal.clone(),
         header,
         leases: directory.path().join("leases"),
+        wait: None,
         guard: None,
         cuts: CutOptions::default(),
+        desk: hilbench::run::desk::Desk::default(),
         hold: None,
     };
     let (_requests, served) = mpsc::channel(4);

@@ -115,7 +115,9 @@ async fn run_with(model: Model, usb: UsbStep, timeout: Duration) -> (Ran, Arc<Mo
     plan.cases[0].timeout = timeout;
     let mut rig = rig();
     rig.device.usb = [("usb".to_owned(), declared())].into();
-    rig.channels = [("usb".to_owned(), ChannelSpec { driver: "fake-usb".to_owned(), parameters: Parameters::default() })].into();
+    rig.channels =
+        [("usb".to_owned(), ChannelSpec { driver: "fake-usb".to_owned(), parameters: Parameters::default(), sees_flash: false })]
+            .into();
     rig.safe_state = Vec::new();
     let directory = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
@@ -147,8 +149,10 @@ async fn run_with(model: Model, usb: UsbStep, timeout: Duration) -> (Ran, Arc<Mo
         journal: journal.clone(),
         header,
         leases: directory.path().join("leases"),
+        wait: None,
         guard: None,
         cuts: CutOptions::default(),
+        desk: hilbench::run::desk::Desk::default(),
         hold: None,
     };
     let (_requests, served) = mpsc::channel(4);

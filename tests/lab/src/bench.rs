@@ -1,12 +1,16 @@
 //! A device under test and the instruments around it, wired: the relay really takes the power away.
 //!
-//! * The relay board is an FT232R whose line CBUS0 feeds the device when high, and whose line CBUS1 presses its button. It hangs on a supply
-//!   of its own.
+//! * The relay board is an FT232R whose line CBUS0 feeds the device when high, whose line CBUS1 presses its button, and whose line
+//!   CBUS2 senses the device's supply. It hangs on a supply of its own.
 //! * The device has a console ([`Acm`]), a debug probe on the same board ([`CmsisDap`]) and a USB port of its own ([`Loopback`]). All three
 //!   appear when it has power and vanish when it has not.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -22,6 +26,8 @@ use crate::usb::{
 
 /// The line of the relay board that feeds the device.
 pub const SUPPLY_LINE: u8 = 0;
+/// The line of the relay board that is high while the device has power: the witness of the relay's contact.
+pub const SENSE_LINE: u8 = 2;
 /// The line of the relay board that presses the device's button while it is high.
 pub const BUTTON_LINE: u8 = 1;
 
@@ -127,6 +133,11 @@ impl Bench {
             // The thread outlives the relay.
             let _ = switch.send(high);
         });
+
+        let fed = Arc::new(AtomicBool::new(false));
+        let sensed = Arc::clone(&fed);
+        cbus.outside(move |_| !(1 << SENSE_LINE) | u8::from(sensed.load(Ordering::SeqCst)) << SENSE_LINE);
+        lock(&device).power_followers.push(Box::new(move |power| fed.store(power, Ordering::SeqCst)));
 
         let mut relay = Cable::new(relay);
         relay.plug()?;

@@ -12,6 +12,8 @@ mod ble;
 mod ble_driver;
 #[path = "drivers/discover.rs"]
 mod discover;
+#[path = "drivers/faults.rs"]
+mod faults;
 #[path = "drivers/host.rs"]
 mod host;
 #[path = "drivers/libusb.rs"]
@@ -20,12 +22,16 @@ mod libusb;
 mod lock;
 #[path = "drivers/net.rs"]
 mod net;
+#[path = "drivers/plans.rs"]
+mod plans;
 #[path = "drivers/power_driver.rs"]
 mod power_driver;
 #[path = "drivers/probe.rs"]
 mod probe;
 #[path = "drivers/probe_driver.rs"]
 mod probe_driver;
+#[path = "drivers/program.rs"]
+mod program;
 #[path = "drivers/relay.rs"]
 mod relay;
 #[path = "drivers/serial.rs"]

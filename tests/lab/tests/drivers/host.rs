@@ -56,3 +56,8 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await }).expect("it hangs")
 }
+
+/// Lets time pass: for moments that are meant to be random.
+pub(crate) fn pass(time: Duration) {
+    let _ = sysfs::until(time, || false);
+}

@@ -1,7 +1,6 @@
 //! The smart lock on the wired bench: its firmware runs, and the relay board feeds it and presses its button.
 
 use gpiocdev::line::Value;
-use hilbench::virtual_dut::FLASH_BASE;
 use lab::{
     bench::{BUTTON_LINE, SUPPLY_LINE},
     lock::Lock,
@@ -10,18 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     host::{PATIENCE, block_on, eventually, in_guest, open, wait_by_id},
+    program::provision,
     relay::output,
 };
-
-const IMAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../firmware-fixtures/smart-lock/images");
-
-/// Puts bootloader and application where a factory would.
-fn provision(lock: &Lock) {
-    for (image, address) in [("bootloader.bin", FLASH_BASE), ("lock-v1.bin", 0x6000)] {
-        let bytes = std::fs::read(format!("{IMAGES}/{image}")).unwrap();
-        lock.device().with(|machine| machine.preload(address, &bytes)).unwrap();
-    }
-}
 
 /// Reads until `text` was seen; returns all of it.
 async fn until(port: &mut tokio_serial::SerialStream, text: &str) -> String {
