@@ -3,8 +3,7 @@
 #![expect(clippy::print_stdout, reason = "figures of a bench are for whoever runs it")]
 
 use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},

@@ -216,7 +216,7 @@ mod tests {
         Question {
             text: "Push it".to_owned(),
             choices: vec!["done".to_owned()],
-            within: Duration::from_secs(60),
+            within: Duration::from_mins(1),
             ..Question::default()
         }
     }

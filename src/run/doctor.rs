@@ -138,7 +138,7 @@ pub fn store(store: &Path) -> Finding {
         );
     }
     let free = match statvfs(store) {
-        Ok(facts) => u64::from(facts.blocks_available()).saturating_mul(facts.fragment_size()),
+        Ok(facts) => facts.blocks_available().saturating_mul(facts.fragment_size()),
         Err(error) => return Finding::warning(format!("{shown}: free space is not known: {}", error.desc()), "look with `df`"),
     };
     room(&store.display().to_string(), free)

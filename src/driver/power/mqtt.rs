@@ -74,7 +74,7 @@ impl Settings {
         if password.is_some() && user.is_none() {
             return Err(refused("`password-file` needs `user`"));
         }
-        let answer = duration(parameters, "answer", Duration::from_secs(60), NAME)?.unwrap_or(ANSWER);
+        let answer = duration(parameters, "answer", Duration::from_mins(1), NAME)?.unwrap_or(ANSWER);
         Ok(Self { host, port, topic, dialect, user, password, answer })
     }
 

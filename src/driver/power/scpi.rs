@@ -123,7 +123,7 @@ impl Settings {
             volts,
             milliamps: current.map(|current| Quantity::from(current).value()),
             idn: value(parameters, "idn").map(str::to_owned),
-            settle: duration(parameters, "settle", Duration::from_secs(60), NAME)?.unwrap_or(SETTLE),
+            settle: duration(parameters, "settle", Duration::from_mins(1), NAME)?.unwrap_or(SETTLE),
         })
     }
 }
