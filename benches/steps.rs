@@ -87,6 +87,7 @@ fn setup(store: &Path, number: u64, steps: usize) -> Setup {
                 procedures: BTreeMap::new(),
                 interruption: None,
                 ble: None,
+                usb: BTreeMap::new(),
             },
             channels: BTreeMap::new(),
             safe_state: Vec::new(),

@@ -17,3 +17,4 @@ pub mod serial;
 mod shared;
 pub mod sysfs;
 pub mod unbound;
+pub mod usb;

@@ -12,6 +12,7 @@ mod interruption;
 pub mod keys;
 mod load;
 pub mod model;
+pub mod usb;
 
 pub(crate) use device::unique;
 pub use drivers::{DriverCatalogue, DriverFacts};

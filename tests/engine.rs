@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+#[path = "engine/usb.rs"]
+mod usb;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -294,6 +297,7 @@ fn device() -> Device {
         interruption: None,
         golden: Vec::new(),
         ble: None,
+        usb: BTreeMap::new(),
     }
 }
 

@@ -23,10 +23,11 @@ use crate::{
         cloud::{CloudHttps, CloudMqtt, TlsInterposer},
         power::{
             command::CommandSupply, gpio::GpioSupply, hid::HidRelay, lcus::LcusRelay, mqtt::MqttPlug, operator::Operator,
-            scpi::ScpiSupply, usb_port::UsbPortSupply,
+            scpi::ScpiSupply, usb_hub::UsbHub, usb_port::UsbPortSupply,
         },
         probe::ProbeRs,
         serial::Serial,
+        usb::Usb,
     },
     event::Witness,
     rig::{DriverCatalogue, model::Rig},
@@ -171,6 +172,8 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str, ask: &Arc<dyn Ask
         .with(Arc::new(CloudMqtt))
         .with(Arc::new(CloudHttps))
         .with(Arc::new(TlsInterposer))
+        .with(Arc::new(UsbHub))
+        .with(Arc::new(Usb))
         .with(Arc::new(virtual_driver(Part::Supply)))
         .with(Arc::new(virtual_driver(Part::Console)))
         .with(Arc::new(virtual_driver(Part::Button)))

@@ -10,6 +10,7 @@ pub mod lcus;
 pub mod mqtt;
 pub mod operator;
 pub mod scpi;
+pub mod usb_hub;
 pub mod usb_port;
 
 use super::parameters::required;

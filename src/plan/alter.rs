@@ -95,6 +95,7 @@ mod tests {
             interruption: None,
             golden: Vec::new(),
             ble: None,
+            usb: BTreeMap::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
     image::{bytes, image},
     interruption,
     model::{Device, Image, Interruption, OutcomeSpec, Procedure},
+    usb,
 };
 use crate::{
     channel::link::ChannelKind,
@@ -55,6 +56,8 @@ pub(super) fn device(file: &Path, root: &Value, replaced: Option<&Replaced<'_>>,
         });
     }
     world.interruption = map.has("interruption");
+    let usb = usb::ports(map, &world, report);
+    world.usb = usb.keys().cloned().collect();
     let procedures = map.named("procedures");
     for procedure in procedures {
         let facts = world.procedure(&procedure.place, procedure.value.map());
@@ -106,6 +109,7 @@ pub(super) fn device(file: &Path, root: &Value, replaced: Option<&Replaced<'_>>,
             }
         }),
         ble: map.get("ble").map(|value| super::ble::declared(value.map(), report)),
+        usb,
     };
     (model, world)
 }

@@ -56,7 +56,6 @@ fn one(world: &World, named: &Named, report: &mut Report) -> Golden {
         images: BTreeSet::new(),
         report,
         searching: false,
-        searched: BTreeSet::new(),
     };
     walk.steps(named.value.list());
     let channels = walk.channels;

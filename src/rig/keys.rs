@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::golden::GOLDEN;
+use super::usb;
 use crate::{
     document::{Key, Keys, OneOf, Shape, Word},
     step::keys::STEPS,
@@ -126,6 +127,11 @@ pub static DEVICE: Keys = Keys::new(
         Key::optional("interruption", Shape::Map(&INTERRUPTION), INTERRUPTION.what),
         GOLDEN,
         Key::optional("ble", Shape::Map(&super::ble::BLE), super::ble::BLE.what),
+        Key::optional(
+            "usb",
+            Shape::Named(&Shape::Map(&usb::PORT)),
+            "What the device shows on its USB ports, by their channels: what is not declared here is a finding.",
+        ),
     ],
 );
 

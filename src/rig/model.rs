@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::golden::Golden;
+use super::usb::UsbPort;
 use crate::{
     channel::link::Parameters,
     step::{Step, Template, Within},
@@ -94,6 +95,8 @@ pub struct Device {
     pub golden: Vec<Golden>,
     /// What it offers over Bluetooth Low Energy, if declared.
     pub ble: Option<super::ble::Declared>,
+    /// What is declared of its USB ports, by channel.
+    pub usb: BTreeMap<String, UsbPort>,
 }
 
 /// An image of the device.

@@ -731,6 +731,10 @@ impl Executor {
         self.values.text(template, &self.shared.device, &self.shared.images)
     }
 
+    pub(super) fn pattern(&self, template: &Template) -> Result<String, Unresolved> {
+        self.values.pattern(template, &self.shared.device, &self.shared.images)
+    }
+
     pub(super) fn patterns(&self, first: &Template, second: Option<&Template>) -> Result<Patterns, Ended> {
         let mut patterns = Patterns { sources: Vec::new(), matchers: Vec::new() };
         for template in std::iter::once(first).chain(second) {

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Template, pattern, supply,
     template::{ImageField, Part, Role, ValueRef},
+    usb,
     world::{ImageFacts, WAITS, World},
 };
 use crate::{
@@ -163,6 +164,7 @@ impl Walk<'_> {
             "measure" | "retry" => self.steps(map.list("steps")),
             "power-cut-search" => self.search(entry),
             name if name.starts_with("ble-") => super::ble::check(self, name, map),
+            name if name.starts_with("usb-") => self.usb(entry),
             _ => {}
         }
         if let Some((key, why)) = super::network::contradiction(&entry.name, map) {
@@ -562,6 +564,24 @@ impl Walk<'_> {
         self.fits(&called.place, facts.longest, &format!("a wait inside procedure `{name}`"));
         if map.text("expect") != "refused" {
             self.known.extend(facts.returns.iter().cloned());
+        }
+    }
+
+    fn usb(&mut self, entry: &Named) {
+        let map = entry.value.map();
+        for wrong in usb::check(&entry.name, map) {
+            let place = map.get(wrong.key).map_or(&entry.place, |value| &value.place);
+            self.push(Diagnostic::new(wrong.code, place.clone(), wrong.message).help(wrong.help));
+        }
+        drop(self.patterns(map, &["pattern"]));
+        let (Some(world), Some(channel)) = (self.world, map.get("channel")) else { return };
+        // A device without the channel is not wrong but not judged: the binding says so.
+        if entry.name == "usb-descriptors" && world.channels.contains_key(channel.text()) && !world.usb.contains(channel.text()) {
+            let message = format!("the device profile does not declare what `{}` shows", channel.text());
+            self.push(
+                Diagnostic::new(Code::UnknownDeclared, channel.place.clone(), message)
+                    .help(format!("add it to the profile: `usb: {{ {}: {{ interfaces: [...] }} }}`", channel.text())),
+            );
         }
     }
 

@@ -31,6 +31,8 @@ pub struct World {
     pub interruption: bool,
     /// Whether the rig allows the whole device to be erased.
     pub may_erase: bool,
+    /// USB channels of which the profile declares what they show.
+    pub usb: BTreeSet<String>,
 }
 
 /// What steps need to know of an image.

@@ -32,3 +32,7 @@ mod relay;
 mod serial;
 #[path = "drivers/serial_driver.rs"]
 mod serial_driver;
+#[path = "drivers/usb_driver.rs"]
+mod usb_driver;
+#[path = "drivers/usb_power.rs"]
+mod usb_power;
