@@ -147,7 +147,7 @@ async fn ran(probe: &Probe, sacrificial: bool, steps: Vec<StepKind>) -> Ran {
     let journal = Journal::create(Options::new(directory.path(), id.clone(), Arc::new(move || now.now()))).unwrap();
     let mut cursor = journal.observe();
     let steps = steps.into_iter().map(|kind| Step { kind, line: 1 }).collect();
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     let case = Case { id: "case".to_owned(), title: "case".to_owned(), assesses: Vec::new(), timeout: minute, steps, line: 1 };
     let plan = Plan {
         name: "plan".to_owned(),

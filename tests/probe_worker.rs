@@ -16,7 +16,7 @@ use hilbench::{
 
 const WORKER: &str = env!("CARGO_BIN_EXE_hilbench");
 /// Against hangs only.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn link(command: Vec<String>) -> ProbeRsLink {
     let link = ProbeRsLink::new("ffff:fffe:none".to_owned(), "nRF51822_xxAA".to_owned(), "probe x".to_owned());

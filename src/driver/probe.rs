@@ -179,7 +179,7 @@ impl Driver for ProbeRs {
         Box::pin(async move {
             let mut link = self.link(parameters)?;
             // A probe on the device's own board is not there while the device has no power, and this is before anything is switched.
-            if !parameters.powered_by().is_some() {
+            if parameters.powered_by().is_none() {
                 link.check().await?;
             }
             Ok(Opened::Probe(Box::new(link)))
