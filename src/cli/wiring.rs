@@ -58,16 +58,6 @@ pub(super) fn problems(rig: &Rig) -> Vec<String> {
             problems.push(format!("channel {name} of rig {}: {error}", rig.name));
             continue;
         }
-        if let Some(supply) = spec.parameters.values.get("powered-by")
-            && rig
-                .channels
-                .get(supply)
-                .and_then(|spec| drivers.get(&spec.driver))
-                .is_none_or(|driver| driver.kind() != ChannelKind::Supply)
-        {
-            problems
-                .push(format!("channel {name} of rig {}: `powered-by: {supply}` is not a supply channel of this rig", rig.name));
-        }
         let ranges = match driver.writable(&spec.parameters) {
             Ok(Some(ranges)) => ranges,
             Ok(None) => continue,

@@ -31,7 +31,7 @@ use crate::{
     channel::{
         clock::BoxFuture,
         finding::{Finding, look_at},
-        link::{ChannelKind, Driver, LinkError, Opened, Parameters},
+        link::{ChannelKind, Driver, LinkError, Opened, POWERED_BY, Parameters, RETURNS_WITHIN, RETURNS_WITHIN_DEFAULT},
     },
     units::Span,
 };
@@ -40,9 +40,6 @@ pub use link::ProbeRsLink;
 pub use operations::Listed;
 use order::Unit;
 pub use serve::serve;
-
-/// How long a probe is looked for that is not there. One on a board that has just got its power takes half a second or so to appear.
-const RETURNS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The driver `probe-rs` of rig files: any probe that probe-rs supports.
 #[derive(Debug, Clone, Default)]
@@ -89,7 +86,7 @@ impl ProbeRs {
         }
         let mut link = ProbeRsLink::new(selector.clone(), chip.to_owned(), identity.clone())
             .with_timeout(timeout)
-            .returns_within(time("returns-within", RETURNS_WITHIN)?)
+            .returns_within(time(RETURNS_WITHIN, RETURNS_WITHIN_DEFAULT)?)
             .for_unit(unit);
         if let Some(command) = &self.worker {
             link = link.in_process(command.clone());
@@ -144,8 +141,8 @@ impl Driver for ProbeRs {
             ("speed", false, "clock on the wire, such as 4000kHz"),
             ("unit", false, "identity of the chip in hex, as it stands in memory; no other board is changed"),
             ("unit-at", false, "where that identity is, such as 0x10000060/8; known for nRF51 and nRF52"),
-            ("powered-by", false, "supply channel that the probe hangs on too: it need not be there when the rig is opened"),
-            ("returns-within", false, "how long a probe is looked for that is not there; 10s unless given"),
+            (POWERED_BY, false, "supply channel that the probe hangs on too: it need not be there when the rig is opened"),
+            (RETURNS_WITHIN, false, "how long a probe is looked for that is not there; 10s unless given"),
             ("operation-timeout", false, "longest time of an operation, besides that for its bytes; 60s unless given"),
         ]
     }
@@ -182,7 +179,7 @@ impl Driver for ProbeRs {
         Box::pin(async move {
             let mut link = self.link(parameters)?;
             // A probe on the device's own board is not there while the device has no power, and this is before anything is switched.
-            if !parameters.values.contains_key("powered-by") {
+            if parameters.powered_by().is_none() {
                 link.check().await?;
             }
             Ok(Opened::Probe(Box::new(link)))

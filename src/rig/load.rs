@@ -113,7 +113,7 @@ pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Repor
         kinds.push((named, kind));
         channels.insert(named.name.clone(), spec(named, drivers, &base));
     }
-    for (named, _) in kinds.iter().filter(|(_, kind)| *kind == Some(ChannelKind::Console)) {
+    for (named, _) in kinds.iter().filter(|(_, kind)| matches!(kind, Some(ChannelKind::Console | ChannelKind::Probe))) {
         console(named, &kinds, &mut report);
     }
     let safe_state = safe_state(map.list("safe-state"), &kinds, &mut report);
@@ -199,7 +199,7 @@ fn channel(named: &Named, drivers: &DriverCatalogue, world: Option<&World>, repo
     Some(facts.kind)
 }
 
-/// What every console may say: the supply that feeds it, and how long it may take to come back.
+/// What every console and debug probe may say: the supply that feeds it, and how long it may take to come back.
 fn console(named: &Named, channels: &[(&Named, Option<ChannelKind>)], report: &mut Report) {
     for other in &named.value.map().others {
         let written = other.value.text();

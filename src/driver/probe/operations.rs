@@ -290,7 +290,7 @@ impl Instrument {
     }
 
     /// Lets a halted core run and ends its session.
-    pub(super) fn resume(&self, held: &mut Held) -> Result<String, Failure> {
+    pub(super) fn resume(held: &mut Held) -> Result<String, Failure> {
         let Some(mut session) = held.0.take() else {
             return Err(Failure::new(Cause::Other, "the core was not halted, or its session was lost since"));
         };

@@ -1,6 +1,6 @@
 //! An operation as data, so that it can be done on a thread of this process or in another process.
 
-use std::ops::Range;
+use std::{fmt::Write as _, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +100,7 @@ impl Order {
             Operation::Flash { places, erase_all } => instrument.flash(held, &self.segments(places)?, *erase_all).map(seen),
             Operation::Reset => instrument.reset(held).map(seen),
             Operation::Halt => instrument.halt(held).map(seen),
-            Operation::Resume => instrument.resume(held).map(seen),
+            Operation::Resume => Instrument::resume(held).map(seen),
             Operation::Read { address, len } => instrument.read(held, *address, *len).map(|read| match read {
                 Ok(bytes) => (Done::Memory { refused: None }, bytes),
                 Err(refusal) => (Done::Memory { refused: Some(refusal) }, Vec::new()),
@@ -170,7 +170,11 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 
 /// Bytes in hex.
 pub(super) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn place(text: &str) -> Option<(u32, usize)> {
