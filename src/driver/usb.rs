@@ -17,7 +17,7 @@ use self::{session::Session, watch::Watch, worker::Worker};
 use super::sysfs::usb_devices;
 use crate::channel::{
     clock::BoxFuture,
-    link::{ChannelKind, Driver, LinkError, Notices, Opened, Parameters},
+    link::{ChannelKind, Driver, LinkError, Notices, Opened, POWERED_BY, Parameters},
     usb::{Answer, Dump, Transfer, UsbLink},
 };
 
@@ -74,7 +74,7 @@ impl Driver for Usb {
             ("serial-number", false, "USB serial number"),
             ("location", false, "place in the tree of hubs, such as 1-1.2"),
             (
-                "powered-by",
+                POWERED_BY,
                 false,
                 "supply of this rig without which the device is not there; otherwise it must be there at the start",
             ),
@@ -95,7 +95,7 @@ impl Driver for Usb {
         Box::pin(async move {
             let (wanted, sys) = (Wanted::from(parameters)?, Path::new("/sys"));
             let found = wanted.find(sys)?;
-            if found.is_none() && !parameters.values.contains_key("powered-by") {
+            if found.is_none() && parameters.powered_by().is_none() {
                 return Err(absent(&wanted, sys));
             }
             let worker = Worker::start(Session::new(wanted.clone(), sys, detach(parameters)?), &wanted.to_string())?;
@@ -113,5 +113,5 @@ fn absent(wanted: &Wanted, sys: &Path) -> LinkError {
         .collect();
     let there = if there.is_empty() { "nothing".to_owned() } else { there.join(", ") };
     let what = format!("it is not on the bus; there is {there}. If a supply of the rig feeds it, say so: `powered-by: SUPPLY`");
-    LinkError::new(format!("open {wanted}"), what)
+    LinkError { lost: true, ..LinkError::new(format!("open {wanted}"), what) }
 }

@@ -178,7 +178,10 @@ impl Hub for RealHub {
     fn nudge(&mut self, place: &str) -> BoxFuture<'_, Result<(), LinkError>> {
         let device = Wanted { location: Some(place.to_owned()), ..Wanted::default() };
         let sys = self.sys.clone();
-        Box::pin(self.worker.ask(REQUEST, move |_| Session::new(device, &sys, false).reset()))
+        Box::pin(self.worker.ask(REQUEST, move |_| {
+            Session::new(device, &sys, false).reset();
+            Ok(())
+        }))
     }
 }
 

@@ -41,6 +41,8 @@ struct Open {
     handle: DeviceHandle<Context>,
     /// Interfaces that are claimed, with their alternate settings.
     claimed: BTreeMap<u8, u8>,
+    /// Interfaces of the kernel's drivers, before one was taken away.
+    kernels: Vec<u8>,
 }
 
 /// What stopped a call short: the device's doing, or the bench's.
@@ -89,12 +91,11 @@ impl Session {
     }
 
     /// Asks the device to start afresh. The kernel looks for it again, and lets go of one that is no longer there.
-    pub(in crate::driver) fn reset(&mut self) -> Result<(), LinkError> {
+    pub(in crate::driver) fn reset(&mut self) {
         if let Ok(open) = self.opened() {
             let _ = open.handle.reset();
         }
         self.open = None;
-        Ok(())
     }
 
     fn attempt(&mut self, transfer: &Transfer) -> Result<Answer, Stopped> {
@@ -124,6 +125,12 @@ impl Session {
         if held_by_kernel && let (Some(interface), Some(open)) = (interface, &mut self.open) {
             open.claimed.remove(&interface);
             let _ = open.handle.release_interface(interface);
+            // A driver of several interfaces leaves all of them with the first, and comes back only for the one that it looks at.
+            for interface in std::mem::take(&mut open.kernels) {
+                if open.handle.kernel_driver_active(interface) == Ok(false) {
+                    let _ = open.handle.attach_kernel_driver(interface);
+                }
+            }
         }
         match count {
             Ok(count) if transfer.pipe.inward() => {
@@ -163,7 +170,7 @@ impl Session {
             if Instant::now() >= end {
                 return self.failed(&operation, format!("{error}; it is still on the bus. {}", advice(error))).into();
             }
-            thread::sleep(LOOK);
+            thread::park_timeout(LOOK);
         }
     }
 
@@ -179,7 +186,7 @@ impl Session {
             let configured = text(&self.directory(&device.location), "bConfigurationValue").is_some();
             let error = match self.open(&device) {
                 Ok(handle) if configured || Instant::now() >= end => {
-                    self.open = Some(Open { device, handle, claimed: BTreeMap::new() });
+                    self.open = Some(Open { device, handle, claimed: BTreeMap::new(), kernels: Vec::new() });
                     break;
                 }
                 Ok(_) => None,
@@ -191,7 +198,7 @@ impl Session {
                 let file = device.file(Path::new("/dev")).unwrap_or_default();
                 return Err(self.failed("open", format!("{}: {error}. {}", file.display(), advice(error))).into());
             }
-            thread::sleep(LOOK);
+            thread::park_timeout(LOOK);
         }
         self.open.as_mut().ok_or(Stopped::Answer(Answer::Absent))
     }
@@ -221,10 +228,12 @@ impl Session {
         };
         let Some((interface, alternate)) = wanted else { return Ok((None, false)) };
         let detach = self.detach;
+        let kernels = if detach { self.kernels_interfaces(&device.location) } else { Vec::new() };
         let Some(open) = &mut self.open else { return Err(Stopped::Answer(Answer::Absent)) };
         let held = open.handle.kernel_driver_active(interface).unwrap_or(false);
         let done = (|| {
             if !open.claimed.contains_key(&interface) {
+                open.kernels = kernels;
                 open.handle.set_auto_detach_kernel_driver(detach).or_else(|error| if detach { Err(error) } else { Ok(()) })?;
                 open.handle.claim_interface(interface)?;
                 open.claimed.insert(interface, 0);
@@ -251,6 +260,13 @@ impl Session {
             }
             Err(error) => Err(self.broken(device, transfer, error)),
         }
+    }
+
+    /// Interfaces of the chosen configuration that a driver of the kernel has.
+    fn kernels_interfaces(&self, location: &str) -> Vec<u8> {
+        let Some(configuration) = text(&self.directory(location), "bConfigurationValue") else { return Vec::new() };
+        let interface = |number: &u8| self.directory(&format!("{location}:{configuration}.{number}"));
+        (0..32).filter(|number| interface(number).join("driver").exists()).collect()
     }
 
     fn kernel_driver(&self, location: &str, interface: u8) -> Option<String> {

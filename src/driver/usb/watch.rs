@@ -105,7 +105,7 @@ impl Events {
     fn wait(&self) -> bool {
         match &self.registered {
             Some((context, _)) if context.handle_events(Some(CLOSE)).is_ok() => {}
-            _ => thread::sleep(CLOSE),
+            _ => thread::park_timeout(CLOSE),
         }
         self.changed.swap(false, Ordering::Relaxed)
     }

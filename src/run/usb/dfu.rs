@@ -115,7 +115,7 @@ impl Executor {
         let (mut block, mut refused) = (place.first, false);
         while tried.bytes.len() < limit {
             if self.shared.bench.clock.now() >= end {
-                tried.end = "the time for this step was over".to_owned();
+                "the time for this step was over".clone_into(&mut tried.end);
                 tried.unclear = true;
                 break;
             }

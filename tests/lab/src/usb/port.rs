@@ -51,7 +51,7 @@ impl Port {
         Self { echo: Loopback::new(description), answered: BTreeMap::new(), firmware: Vec::new(), hooks: BTreeMap::new() }
     }
 
-    /// Answers this vendor request for data.
+    /// Answers this vendor request for data, if it goes to the device as a whole.
     #[must_use]
     pub fn answering(mut self, request: u8, bytes: &[u8]) -> Self {
         self.answered.insert(request, bytes.to_vec());
@@ -115,7 +115,7 @@ impl Model for Port {
                     return Answer::Wait;
                 }
                 match self.answered.get(&setup.request) {
-                    Some(bytes) if setup.kind & 0x80 != 0 => {
+                    Some(bytes) if setup.kind == 0xC0 => {
                         Answer::Done(bytes.iter().copied().take(usize::from(setup.length)).collect())
                     }
                     _ => Answer::Stall,

@@ -128,6 +128,7 @@ fn verdict(serial: &str, steps: &str) -> (Verdict, String, PathBuf) {
         guard: None,
         cuts: CutOptions::default(),
         hold: None,
+        wait: None,
     };
     let (_requests, served) = tokio::sync::mpsc::channel(1);
     block_on(run(setup, served));
@@ -285,7 +286,7 @@ fn a_device_that_is_pulled_while_a_transfer_runs_has_left_and_is_found_again() {
     for _ in 0..3 {
         let puller = std::thread::spawn(move || {
             // The transfer is under way: nothing tells of that, and if it is not, the device is absent instead.
-            std::thread::sleep(Duration::from_millis(150));
+            std::thread::park_timeout(Duration::from_millis(150));
             cable.unplug().unwrap();
             cable
         });
@@ -337,7 +338,7 @@ fn a_request_that_breaks_the_firmware_is_told_from_a_pulled_cable() {
     let cable = plugged(Port::new("USB-OUT"));
     let puller = std::thread::spawn(move || {
         let mut cable = cable;
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::park_timeout(Duration::from_secs(1));
         cable.unplug().unwrap();
         cable
     });

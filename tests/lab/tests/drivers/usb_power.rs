@@ -48,6 +48,9 @@ fn the_kernels_switch_takes_the_device_from_the_bus_and_gives_it_back() {
         assert!(!sysfs::present(&location));
         assert_eq!(block_on(supply.is_up()).unwrap(), Some(false));
         assert!(matches!(block_on(supply.set(true)).unwrap(), Proof::Seen(_)));
+        // A real hub tells the kernel of the device that has power again. The virtual one does not: what stays plugged in stays unseen.
+        cable.replug().unwrap();
+        assert_eq!(cable.location().unwrap(), location);
         eventually("the device is back", || sysfs::present(&location));
     }
 }
