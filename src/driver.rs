@@ -5,6 +5,7 @@
 //! behaviour of the device.
 
 pub mod discover;
+pub mod network;
 pub mod power;
 pub mod probe;
 pub mod serial;

@@ -17,6 +17,7 @@ use crate::{
         },
     },
     driver::{
+        network::{interposer::Interposer, netns::Netns},
         power::{command::CommandSupply, lcus::LcusRelay, usb_port::UsbPortSupply},
         probe::ProbeRs,
         serial::Serial,
@@ -118,6 +119,8 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str) -> Registry {
         .with(Arc::new(CommandSupply))
         .with(Arc::new(LcusRelay))
         .with(Arc::new(UsbPortSupply))
+        .with(Arc::new(Netns))
+        .with(Arc::new(Interposer))
         .with(Arc::new(virtual_driver(Part::Supply)))
         .with(Arc::new(virtual_driver(Part::Console)))
         .with(Arc::new(virtual_driver(Part::Button)))

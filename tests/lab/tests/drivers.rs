@@ -14,6 +14,8 @@ mod host;
 mod libusb;
 #[path = "drivers/net.rs"]
 mod net;
+#[path = "drivers/net_driver.rs"]
+mod net_driver;
 #[path = "drivers/probe.rs"]
 mod probe;
 #[path = "drivers/relay.rs"]
