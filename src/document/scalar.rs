@@ -249,11 +249,9 @@ fn rate(text: &str) -> Result<Data, Wrong> {
     let rate = Quantity::parse_as(Dimension::Rate, text).map_err(|error| Wrong::new(Code::BadQuantity, error.to_string(), ""))?;
     match i64::try_from(rate.smallest()) {
         Ok(rate @ 1..=100_000_000_000) => Ok(Data::Integer(rate)),
-        _ => Err(Wrong::new(
-            Code::OutOfRange,
-            format!("`{}` is out of range", short(text)),
-            "it may be from 1bit/s to 100Gbit/s",
-        )),
+        _ => {
+            Err(Wrong::new(Code::OutOfRange, format!("`{}` is out of range", short(text)), "it may be from 1bit/s to 100Gbit/s"))
+        }
     }
 }
 

@@ -126,9 +126,11 @@ impl Executor {
             (Wanted::Some, Silence::Fail) => {
                 Err(failed(Some(fail_as), "", &format!("no {} came on {channel} within {allowed:?}", counted(of))))
             }
-            (Wanted::AtMost(most), _) => {
-                Err(failed(Some(fail_as), "", &format!("{count} {} came on {channel}, allowed {most} in {allowed:?}", counted(of))))
-            }
+            (Wanted::AtMost(most), _) => Err(failed(
+                Some(fail_as),
+                "",
+                &format!("{count} {} came on {channel}, allowed {most} in {allowed:?}", counted(of)),
+            )),
         }
     }
 }

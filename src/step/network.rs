@@ -117,10 +117,8 @@ const SILENCE: &[Word] = &[
     Word { word: "inconclusive", what: "It cannot be judged." },
     Word { word: "fail", what: "The device must try; it failed." },
 ];
-const CAPTURE: &[Word] = &[
-    Word { word: "start", what: "Capture from now on." },
-    Word { word: "stop", what: "End the capture; it becomes evidence." },
-];
+const CAPTURE: &[Word] =
+    &[Word { word: "start", what: "Capture from now on." }, Word { word: "stop", what: "End the capture; it becomes evidence." }];
 
 /// `network`.
 pub static NETWORK: Keys = Keys::new(

@@ -130,8 +130,7 @@ mod tests {
         assert_eq!((captured.count, captured.left_out, captured.bytes.len()), (1, 1, 24 + 16 + 60));
         assert_eq!(captured.bytes[..8], [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0]);
         assert_eq!(captured.bytes[20..24], [1, 0, 0, 0]);
-        let head: Vec<u32> =
-            captured.bytes[24..40].chunks(4).map(|four| u32::from_le_bytes(four.try_into().unwrap())).collect();
+        let head: Vec<u32> = captured.bytes[24..40].chunks(4).map(|four| u32::from_le_bytes(four.try_into().unwrap())).collect();
         assert_eq!(head, [1_800_000_000, 5, 60, 60]);
     }
 }

@@ -115,7 +115,11 @@ impl Dhcp {
         };
         let (first, last) = (u32::from(pool.0), u32::from(pool.1));
         let own = u32::from(address);
-        if first > last || last - first >= MOST || first & mask != network || last & mask != network || (first..=last).contains(&own)
+        if first > last
+            || last - first >= MOST
+            || first & mask != network
+            || last & mask != network
+            || (first..=last).contains(&own)
         {
             return Err(format!(
                 "the pool {}-{} must be 1 to {MOST} addresses of the network {}/{prefix} without the bench's own; give one with `pool`",
@@ -260,7 +264,10 @@ mod tests {
         assert_eq!((kind, given), (OFFER, Ipv4Addr::new(10, 77, 0, 10)));
         let Answer(kind, _, options) = answered(&mut server, &ask(REQUEST, 1, Some(given)), DhcpAnswer::Right).unwrap();
         assert_eq!((kind, &options[&51]), (ACK, &3600_u32.to_be_bytes().to_vec()));
-        assert_eq!((&options[&1], &options[&3], &options[&6]), (&vec![255, 255, 255, 0], &vec![10, 77, 0, 1], &vec![10, 77, 0, 1]));
+        assert_eq!(
+            (&options[&1], &options[&3], &options[&6]),
+            (&vec![255, 255, 255, 0], &vec![10, 77, 0, 1], &vec![10, 77, 0, 1])
+        );
         let foreign = ask(REQUEST, 1, Some(Ipv4Addr::new(192, 168, 1, 5)));
         assert_eq!(answered(&mut server, &foreign, DhcpAnswer::Right).unwrap().0, NAK);
         let second = answered(&mut server, &ask(DISCOVER, 2, None), DhcpAnswer::Right).unwrap();

@@ -99,7 +99,13 @@ mod tests {
     }
 
     /// Response code, flags of truncation, first address.
-    fn ask(name: &str, kind: TYPE, answer: &DnsAnswer, portal: Option<Ipv4Addr>, udp: bool) -> Option<(RCODE, bool, Option<u32>)> {
+    fn ask(
+        name: &str,
+        kind: TYPE,
+        answer: &DnsAnswer,
+        portal: Option<Ipv4Addr>,
+        udp: bool,
+    ) -> Option<(RCODE, bool, Option<u32>)> {
         let bytes = respond(&query(name, kind), answer, portal, &names(), udp).unwrap().bytes?;
         let packet = Packet::parse(&bytes).unwrap();
         assert_eq!(packet.id(), 0x1234);

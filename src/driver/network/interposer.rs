@@ -62,12 +62,16 @@ impl Settings {
             return Err(wrong(format!("there are {} routes; {ROUTES} at most", routes.len())));
         }
         for (index, route) in routes.iter().enumerate() {
-            if routes[..index].iter().any(|other| other.name == route.name || (other.kind, other.listen) == (route.kind, route.listen)) {
+            if routes[..index]
+                .iter()
+                .any(|other| other.name == route.name || (other.kind, other.listen) == (route.kind, route.listen))
+            {
                 return Err(wrong(format!("route `{}` has the name or the address of an earlier one", route.name)));
             }
         }
         let address = |name: &str| {
-            let read = |text: &str| text.parse::<SocketAddr>().map_err(|_| wrong(format!("`{name}: {text}` is not `ADDRESS:PORT`")));
+            let read =
+                |text: &str| text.parse::<SocketAddr>().map_err(|_| wrong(format!("`{name}: {text}` is not `ADDRESS:PORT`")));
             given(parameters, name).map(read).transpose()
         };
         let portal = address("portal")?;
@@ -166,7 +170,8 @@ impl Proxy {
             Disturbance::Down => self.down = true,
             Disturbance::Impair(bad) => {
                 let lossy = bad.loss > 0 || bad.reorder > 0 || bad.duplicate > 0 || bad.corrupt > 0;
-                let (tcp, udp) = (self.targets.iter().any(|t| t.kind == Kind::Tcp), self.targets.iter().any(|t| t.kind == Kind::Udp));
+                let (tcp, udp) =
+                    (self.targets.iter().any(|t| t.kind == Kind::Tcp), self.targets.iter().any(|t| t.kind == Kind::Udp));
                 if lossy && !udp {
                     let what = "a proxy cannot lose, double, damage or reorder TCP segments; use the driver `netns`";
                     return Err(self.wrong("impair", what));
@@ -272,7 +277,11 @@ impl Driver for Interposer {
 
     fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
         &[
-            ("routes", true, "`NAME=tcp:LISTEN->TARGET` or `udp:`, separated by spaces: `mqtt=tcp:127.0.0.1:1883->127.0.0.1:18830`"),
+            (
+                "routes",
+                true,
+                "`NAME=tcp:LISTEN->TARGET` or `udp:`, separated by spaces: `mqtt=tcp:127.0.0.1:1883->127.0.0.1:18830`",
+            ),
             ("dns", false, "where the bench answers DNS, over UDP and TCP: `127.0.0.1:5353`"),
             ("names", false, "what DNS knows: `broker.example=127.0.0.1 *=127.0.0.1`"),
             ("clock", false, "where the bench answers SNTP: `127.0.0.1:1123`"),

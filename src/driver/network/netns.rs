@@ -64,7 +64,8 @@ impl Settings {
         if let Some(unknown) = services.iter().find(|name| !SERVICES.contains(name)) {
             return Err(wrong(format!("`{unknown}` is not a service; there are {}", SERVICES.join(", "))));
         }
-        let mut wanted = Wanted { names: Names::parse(given(parameters, "names").unwrap_or_default()).map_err(wrong)?, ..Wanted::default() };
+        let mut wanted =
+            Wanted { names: Names::parse(given(parameters, "names").unwrap_or_default()).map_err(wrong)?, ..Wanted::default() };
         let address = given(parameters, "address").map(|text| {
             let (address, prefix) = text.split_once('/').unwrap_or((text, "24"));
             let prefix = prefix.parse().ok().filter(|prefix| (1..=30).contains(prefix));
@@ -238,7 +239,9 @@ impl Port {
         match &down {
             Some(words) => {
                 let handle = rules::HANDLE;
-                self.tools.run(Tool::Tc, &format!("qdisc replace dev {interface} root handle {handle} netem {words}"), None).await?;
+                self.tools
+                    .run(Tool::Tc, &format!("qdisc replace dev {interface} root handle {handle} netem {words}"), None)
+                    .await?;
                 let found = self.ours(&interface).await?.ok_or_else(|| self.wrong("impair", "netem is not read back"))?;
                 shown.push(format!("to the device: {}", options(&found)));
             }

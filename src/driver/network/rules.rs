@@ -122,8 +122,7 @@ pub(super) fn netem(bad: &Impairment) -> Option<String> {
             words += &format!(" {}us", bad.jitter.as_micros());
         }
     }
-    for (name, permille) in
-        [("loss", bad.loss), ("duplicate", bad.duplicate), ("corrupt", bad.corrupt), ("reorder", bad.reorder)]
+    for (name, permille) in [("loss", bad.loss), ("duplicate", bad.duplicate), ("corrupt", bad.corrupt), ("reorder", bad.reorder)]
     {
         if permille > 0 {
             words += &format!(" {name} {}", share(permille));

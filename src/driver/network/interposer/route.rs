@@ -48,8 +48,12 @@ impl Target {
                 _ => return None,
             };
             let (listen, to): (SocketAddr, SocketAddr) = (listen.parse().ok()?, to.parse().ok()?);
-            (!name.is_empty() && listen.port() != 0 && to.port() != 0 && listen != to)
-                .then(|| Self { name: name.to_owned(), kind, listen, to })
+            (!name.is_empty() && listen.port() != 0 && to.port() != 0 && listen != to).then(|| Self {
+                name: name.to_owned(),
+                kind,
+                listen,
+                to,
+            })
         };
         read().ok_or_else(|| format!("`{word}` is not `NAME=tcp:ADDRESS:PORT->ADDRESS:PORT` (or `udp:`)"))
     }

@@ -193,13 +193,14 @@ async fn connection(route: &Route, mut device: TcpStream, number: u64) {
     let both = async {
         let up = pipe(route, number, flow, true, device_in, world_out);
         let down = pipe(route, number, flow, false, world_in, device_out);
-        tokio::join!(up, down)
+        // One that breaks off takes the other with it; one that ends leaves the other open.
+        tokio::try_join!(up, down)
     };
     let mut watched = route.orders();
     let how = tokio::select! {
         ended = both => match ended {
-            (Ok(()), Ok(())) => "closed",
-            _ => "broken off",
+            Ok(_) => "closed",
+            Err(_) => "broken off",
         },
         () = told_to_reset(&mut watched, number) => {
             route.disturbed.add();

@@ -14,8 +14,8 @@ use hilbench::{
     channel::{
         link::{Driver as _, Opened, Parameters, Proof},
         network::{
-            ClockAnswer, Counted, DhcpAnswer, Direction, Disturbance, DnsAnswer, Filter, FilterAction, Impairment, NetworkLink, Portal,
-            Protocol,
+            ClockAnswer, Counted, DhcpAnswer, Direction, Disturbance, DnsAnswer, Filter, FilterAction, Impairment, NetworkLink,
+            Portal, Protocol,
         },
     },
     driver::network::netns::Netns,
@@ -57,7 +57,9 @@ impl Rig {
         let mut link = open(&runtime, &port, more);
         runtime.block_on(link.start()).unwrap();
         let rig = Self { network, port, link, runtime };
-        eventually("the device reaches the bench", || rig.connect(QUIET).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused));
+        eventually("the device reaches the bench", || {
+            rig.connect(QUIET).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+        });
         rig
     }
 
@@ -67,7 +69,8 @@ impl Rig {
     }
 
     fn filter(&mut self, action: FilterAction) {
-        let direction = if matches!(action, FilterAction::Reject | FilterAction::Reset) { Direction::Up } else { Direction::Both };
+        let direction =
+            if matches!(action, FilterAction::Reject | FilterAction::Reset) { Direction::Up } else { Direction::Both };
         self.disturb(Disturbance::Filter(Filter { action, direction, ..EVERYTHING }));
     }
 
@@ -171,7 +174,9 @@ fn a_bad_link_is_as_bad_as_ordered() {
     in_guest();
     let mut rig = Rig::new("bad", &[]);
     let listener = TcpListener::bind(("0.0.0.0", PORT + 2)).unwrap();
-    let connect = |rig: &Rig, time| rig.network.on_device(|| TcpStream::connect_timeout(&SocketAddr::from((BENCH, PORT + 2)), time)).unwrap();
+    let connect = |rig: &Rig, time| {
+        rig.network.on_device(|| TcpStream::connect_timeout(&SocketAddr::from((BENCH, PORT + 2)), time)).unwrap()
+    };
     let delay = Duration::from_millis(80);
     for (direction, least) in [(Direction::Up, delay), (Direction::Down, delay), (Direction::Both, delay * 2)] {
         rig.disturb(Disturbance::Impair(Impairment { direction, delay, ..Impairment::default() }));
@@ -245,7 +250,9 @@ fn a_fresh_driver_undoes_what_a_killed_one_left() {
         rig.restore();
         assert_eq!(left(&port), (Vec::new(), true), "also when there is nothing to do");
     }
-    eventually("the device reaches the bench again", || rig.connect(QUIET).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused));
+    eventually("the device reaches the bench again", || {
+        rig.connect(QUIET).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    });
 
     // Without a guard the next run cleans up before the device is looked at.
     rig.filter(FilterAction::Drop);
