@@ -10,6 +10,7 @@ pub mod button;
 pub mod cloud;
 pub mod discover;
 mod gpio;
+pub mod network;
 mod parameters;
 pub mod power;
 pub mod probe;

@@ -21,6 +21,7 @@ use crate::{
         ble::Ble,
         button,
         cloud::{CloudHttps, CloudMqtt, TlsInterposer},
+        network::{interposer::Interposer, netns::Netns},
         power::{
             command::CommandSupply, gpio::GpioSupply, hid::HidRelay, lcus::LcusRelay, mqtt::MqttPlug, operator::Operator,
             scpi::ScpiSupply, usb_hub::UsbHub, usb_port::UsbPortSupply,
@@ -174,6 +175,8 @@ fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str, ask: &Arc<dyn Ask
         .with(Arc::new(TlsInterposer))
         .with(Arc::new(UsbHub))
         .with(Arc::new(Usb))
+        .with(Arc::new(Netns))
+        .with(Arc::new(Interposer))
         .with(Arc::new(virtual_driver(Part::Supply)))
         .with(Arc::new(virtual_driver(Part::Console)))
         .with(Arc::new(virtual_driver(Part::Button)))

@@ -1,7 +1,9 @@
 //! A device on a network of its own: a namespace behind a pair of virtual Ethernet ports, with the kernel's own faults of links and packet
 //! filters. Needs root and the commands `ip`, `tc` and `nft`, which the guest has.
 
-use std::{net::Ipv4Addr, process::Command, time::Duration};
+use std::{fs::File, net::Ipv4Addr, process::Command, thread, time::Duration};
+
+use nix::sched::{CloneFlags, setns};
 
 /// Address of the bench's end.
 pub const BENCH: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -69,6 +71,20 @@ impl Network {
         self.inside("nft add table inet lab")?;
         self.inside("nft add chain inet lab input { type filter hook input priority 0 ; }")?;
         self.inside(&format!("nft add rule inet lab input {verdict}"))
+    }
+
+    /// Does something as a program on the device would: on a thread in its namespace.
+    pub fn on_device<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, NetError> {
+        let failed = |answer: String| NetError { command: format!("enter {}", self.name), answer };
+        let enter = || {
+            let namespace = File::open(format!("/run/netns/{}", self.name)).map_err(|error| failed(error.to_string()))?;
+            setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|error| failed(error.to_string()))?;
+            Ok(act())
+        };
+        match thread::scope(|scope| scope.spawn(enter).join()) {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     }
 
     /// Runs a command in the device's namespace.

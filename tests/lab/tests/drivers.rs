@@ -22,6 +22,8 @@ mod libusb;
 mod lock;
 #[path = "drivers/net.rs"]
 mod net;
+#[path = "drivers/net_driver.rs"]
+mod net_driver;
 #[path = "drivers/plans.rs"]
 mod plans;
 #[path = "drivers/power_driver.rs"]

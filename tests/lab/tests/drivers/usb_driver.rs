@@ -128,7 +128,6 @@ fn verdict(serial: &str, steps: &str) -> (Verdict, String, PathBuf) {
         guard: None,
         cuts: CutOptions::default(),
         hold: None,
-        wait: None,
     };
     let (_requests, served) = tokio::sync::mpsc::channel(1);
     block_on(run(setup, served));
