@@ -26,7 +26,10 @@ const CALL: Duration = Duration::from_secs(10);
 pub(super) type Objects = HashMap<Path<'static>, HashMap<String, PropMap>>;
 
 /// A connection to the bus. The matches end when they are dropped.
-pub(super) struct Bus(Arc<SyncConnection>, #[expect(dead_code, reason = "kept, or the matches would end")] [MsgMatch; 2]);
+pub(super) struct Bus {
+    connection: Arc<SyncConnection>,
+    _matches: [MsgMatch; 2],
+}
 
 /// What to do about a bus or a BlueZ that is not there.
 fn advice(error: &dbus::Error) -> String {
@@ -75,11 +78,11 @@ impl Bus {
             }
             true
         });
-        Ok(Self(connection, [signals, owners]))
+        Ok(Self { connection, _matches: [signals, owners] })
     }
 
     fn proxy<'a>(&self, path: &'a str, time: Duration) -> Option<Proxy<'a, Arc<SyncConnection>>> {
-        Some(Proxy::new("org.bluez", Path::new(path).ok()?, time, Arc::clone(&self.0)))
+        Some(Proxy::new("org.bluez", Path::new(path).ok()?, time, Arc::clone(&self.connection)))
     }
 
     /// Calls a method without arguments and results.

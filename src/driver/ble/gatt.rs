@@ -15,7 +15,7 @@ use super::{
     session::{Session, Shared},
 };
 use crate::channel::{
-    ble::{Answer, Characteristic, CharacteristicId, LinkState, Notification, Service, uuid},
+    ble::{Answer, Characteristic, CharacteristicId, LinkState, Notification, Service, Why, uuid},
     link::LinkError,
 };
 
@@ -210,6 +210,10 @@ impl Session {
             Err(error) => error,
         };
         match meaning_of(&error) {
+            // "Unlikely error" (0E) is also what BlueZ makes of a link that ended before the answer.
+            Meaning::Refused(refusal) if refusal.why == Why::Other && self.goes_down().await => {
+                self.unlinked(operation, format!("the link ended: {}", refusal.words)).await
+            }
             Meaning::Refused(refusal) => Ok(Answer::Refused(refusal)),
             Meaning::Unlinked(why) => self.unlinked(operation, why).await,
             Meaning::Fault(what) => {

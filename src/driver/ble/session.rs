@@ -270,9 +270,15 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the link is down, or goes down shortly.
+    pub(super) async fn goes_down(&self) -> bool {
+        self.shared.until(SETTLE, |state| state.link != LinkState::Up).await
+    }
+
     /// The same after something went wrong that looks like the device's doing: a pulled adapter first shows as a lost link.
     pub(super) async fn settle(&self, operation: &str) -> Result<(), LinkError> {
-        self.shared.until(SETTLE, |state| state.gone.is_some() || !state.powered).await;
+        // One that is pulled is first told to be off.
+        self.shared.until(SETTLE, |state| state.gone.is_some()).await;
         self.alive(operation)?;
         let objects =
             self.bus.objects().await.map_err(|error| LinkError { lost: true, ..self.fault(operation, words(&error)) })?;
@@ -337,7 +343,9 @@ impl Session {
                 },
                 () = sleep(LOOK.min(time)) => {}
             }
-            self.alive(operation)?;
+            if self.alive(operation).is_err() {
+                self.settle(operation).await?;
+            }
         }
         let now = Instant::now();
         self.tidy().await;
@@ -440,10 +448,9 @@ impl Session {
         self.alive(operation)?;
         self.shared.until(time, |state| state.link != LinkState::Up || state.gone.is_some() || !state.powered).await;
         let link = self.shared.state().link.clone();
-        if link == LinkState::Lost {
+        if link == LinkState::Lost || self.alive(operation).is_err() {
             self.settle(operation).await?;
         }
-        self.alive(operation)?;
         Ok(link)
     }
 
