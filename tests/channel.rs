@@ -309,7 +309,7 @@ fn returning(links: Vec<DuplexStream>) -> (Console, Arc<HandClock>, Arc<Log>) {
     let (clock, log) = (HandClock::new(), Arc::new(Log::default()));
     let links = Arc::new(Mutex::new(links));
     let reopen = move || {
-        let next = links.lock().unwrap().pop();
+        let next = links.lock().expect("no test panics with it").pop();
         let found = async move {
             let link = next.ok_or_else(|| LinkError::new("find it", "not there"))?;
             Ok((Box::new(link) as Box<dyn hilbench::channel::link::ByteLink>, "it".to_owned()))

@@ -3,6 +3,8 @@
 //! Everything between these tests and the registers of the model is the code that drives real probes, and the flash algorithm is the one
 //! that probe-rs has for the chip, executed by the emulated core.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 mod probe {
     pub(crate) mod device;
     mod lock;
@@ -366,13 +368,14 @@ fn another_board_is_not_changed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let device = Device::running(&counting_program());
     let registered = device.plug_in("unit");
-    let own: String = runtime
+    let own = runtime
         .block_on(link(&registered).read(0x1000_0060, 8))
         .unwrap()
         .unwrap()
         .iter()
         .map(|byte| format!("{byte:02x}"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let mut right = link_for(&registered, &own.to_uppercase());
     witness(runtime.block_on(right.flash(vec![segment(0x1000, &image(3, 100))], false)));
     witness(runtime.block_on(right.flash(vec![segment(0, &counting_program())], true)));

@@ -53,6 +53,7 @@ fn lines(desk: &Desk, over: &AtomicBool) {
         // Reading a terminal from the background would stop the whole process, with the bench as it is.
         let ours = tcgetpgrp(stdin.as_fd()).is_ok_and(|foreground| foreground == getpgrp());
         if desk.open().is_empty() || !ours {
+            #[expect(clippy::disallowed_methods, reason = "a thread of its own, which has nothing else to do")]
             std::thread::sleep(LOOK);
             continue;
         }

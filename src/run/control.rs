@@ -83,6 +83,7 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
+        #[expect(clippy::disallowed_methods, reason = "the task only waits and tells; nothing of it can be left half done")]
         self.task.abort();
         for file in &self.files {
             let _ = fs::remove_file(file);

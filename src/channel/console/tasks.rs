@@ -73,7 +73,7 @@ pub(super) async fn keep(shared: Arc<Shared>, mut link: Option<Stream>, queue: m
 async fn session(shared: &Arc<Shared>, mut stream: Stream, outbox: &mut Outbox) {
     let over = shared.finished.child_token();
     let line = stream.line().map(|line| Arc::new(Mutex::new(line)));
-    *shared.line.lock().unwrap_or_else(PoisonError::into_inner) = line.clone();
+    shared.line.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&line);
     let counting = line.map(|line| tokio::spawn(watch(Arc::clone(shared), line, over.clone())));
     let (rx, mut tx) = tokio::io::split(stream);
     let mut reader = tokio::spawn(read(Arc::clone(shared), rx, over.clone()));

@@ -46,6 +46,7 @@ impl Subscriptions {
 
     pub(super) fn end(&mut self) {
         if let Some(task) = self.task.take() {
+            #[expect(clippy::disallowed_methods, reason = "the task only waits and tells; nothing of it can be left half done")]
             task.abort();
         }
         self.lock().wanted.clear();

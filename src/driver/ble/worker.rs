@@ -38,6 +38,7 @@ pub(super) struct Link {
 pub(super) async fn start(identity: String, adapter: Option<AdapterName>, target: Target) -> Result<Link, LinkError> {
     let failed = |what: String| LinkError::new(format!("open {identity}"), what);
     let shared = Shared::new();
+    #[expect(clippy::disallowed_methods, reason = "one job at a time: who gives one waits for its answer")]
     let (jobs, queue) = mpsc::unbounded_channel();
     let (ready, opened) = oneshot::channel();
     let (over, ended) = oneshot::channel();

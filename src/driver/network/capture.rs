@@ -95,7 +95,7 @@ impl Capture {
                     }
                     Ok(_) | Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
                     // The port is down; it may come back.
-                    Err(nix::Error::ENETDOWN) => std::thread::sleep(LOOK),
+                    Err(nix::Error::ENETDOWN) => std::thread::park_timeout(LOOK),
                     Err(_) => break,
                 }
             }

@@ -111,7 +111,7 @@ impl Dhcp {
                 let ends = text.split_once('-').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
                 ends.ok_or_else(|| format!("`{text}` is not `FIRST-LAST`, two IPv4 addresses"))?
             }
-            None => (Ipv4Addr::from(network | 100), Ipv4Addr::from(network | 115)),
+            None => (Ipv4Addr::from(network | 0x64), Ipv4Addr::from(network | 0x73)),
         };
         let (first, last) = (u32::from(pool.0), u32::from(pool.1));
         let own = u32::from(address);

@@ -57,7 +57,7 @@ impl Place {
         loop {
             match self.inside(bind) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
-                    thread::sleep(Duration::from_millis(100));
+                    thread::park_timeout(Duration::from_millis(100));
                 }
                 bound => return bound,
             }

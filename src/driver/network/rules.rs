@@ -58,7 +58,8 @@ pub(super) fn script(interface: &str, filters: &[Filter], portal: Option<u16>) -
         }
     }
     let mut rules = up.len() + down.len() + 4;
-    let lines = |rules: Vec<String>| rules.into_iter().map(|rule| format!("    {rule}\n")).collect::<String>();
+    let lines =
+        |rules: Vec<String>| rules.into_iter().flat_map(|rule| ["    ".to_owned(), rule, "\n".to_owned()]).collect::<String>();
     let hook = |name: &str, body: &str| {
         format!("  chain {name} {{\n    type filter hook {name} priority -10; policy accept;\n{body}  }}\n")
     };

@@ -174,7 +174,7 @@ fn identity(device: &UsbDevice) -> String {
 
 struct Relay {
     board: Arc<Mutex<Board>>,
-    relay: u8,
+    number: u8,
     normally_closed: bool,
     identity: String,
 }
@@ -185,7 +185,7 @@ impl Relay {
     }
 
     fn up(&self, report: &Report) -> bool {
-        (report.closed >> (self.relay - 1) & 1 == 1) != self.normally_closed
+        (report.closed >> (self.number - 1) & 1 == 1) != self.normally_closed
     }
 }
 
@@ -193,7 +193,7 @@ impl SupplyLink for Relay {
     fn set(&mut self, up: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
         Box::pin(async move {
             let board = self.board.lock().await;
-            board.switch(self.relay, up != self.normally_closed).await.map_err(|error| self.failed("switch", error))?;
+            board.switch(self.number, up != self.normally_closed).await.map_err(|error| self.failed("switch", error))?;
             tokio::time::sleep(SETTLE).await;
             let report = board.read().await.map_err(|error| self.failed("read back", error))?;
             read_back(&self.identity, up, self.up(&report))
@@ -248,7 +248,7 @@ impl Driver for HidRelay {
             let board = BOARDS.get(&named, open).await?;
             let relay = Relay {
                 board,
-                relay: settings.relay,
+                number: settings.relay,
                 normally_closed: settings.normally_closed,
                 identity: format!("relay {} on {named}", settings.relay),
             };

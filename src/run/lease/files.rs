@@ -80,6 +80,7 @@ pub(super) fn enter(directory: &Path) -> Result<Flock<File>, LeaseError> {
             let source = io::Error::new(io::ErrorKind::TimedOut, "a process that was stopped holds it; end that process");
             return Err(LeaseError::Io { what: "the leases".to_owned(), path: directory.join(DOOR), source });
         }
+        #[expect(clippy::disallowed_methods, reason = "milliseconds, and only where another process is in the same place")]
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -51,7 +51,11 @@ impl Way {
             return;
         }
         let bad = treatment.impairment;
-        let bad = if if self.up { bad.direction.up() } else { bad.direction.down() } { bad } else { Default::default() };
+        let bad = if if self.up { bad.direction.up() } else { bad.direction.down() } {
+            bad
+        } else {
+            crate::channel::network::Impairment::default()
+        };
         if chance::happens(bad.loss) {
             return;
         }

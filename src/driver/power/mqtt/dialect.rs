@@ -81,6 +81,7 @@ impl Dialect {
     }
 
     /// What makes it say what its load takes.
+    #[expect(clippy::unnecessary_wraps, reason = "a dialect may have no such question")]
     pub(super) fn ask_power(&self) -> Option<Publish> {
         match self {
             Self::Tasmota { topic, .. } => Some((format!("cmnd/{topic}/STATUS"), "8".to_owned())),

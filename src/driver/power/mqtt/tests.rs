@@ -26,6 +26,7 @@ struct Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        #[expect(clippy::disallowed_methods, reason = "a model that ends with its test")]
         self.broker.abort();
     }
 }
@@ -43,6 +44,7 @@ async fn lab(manner: Manner, gen2: bool) -> Lab {
     let options = ConnectOptions::new("plug").with_protocol_version(ProtocolVersion::V311);
     plug.connect_with_options(&format!("mqtt://{address}"), options).await.unwrap();
     let on = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    #[expect(clippy::disallowed_methods, reason = "a model that ends with its test")]
     let (say, mut said) = mpsc::unbounded_channel::<(String, String)>();
     let filter = if gen2 { "plug/rpc" } else { "cmnd/plug/+" };
     plug.subscribe(filter, move |message| {

@@ -133,7 +133,7 @@ fn an_adapter_that_is_switched_off_while_it_listens_is_a_fault_of_the_bench() {
     block_on(async {
         let mut link = open("drv off").await;
         std::thread::spawn(|| {
-            std::thread::sleep(Duration::from_secs(1));
+            crate::host::pass(Duration::from_secs(1));
             let power = ["--system", "--print-reply", "--dest=org.bluez", "/org/bluez/hci0"];
             let set =
                 ["org.freedesktop.DBus.Properties.Set", "string:org.bluez.Adapter1", "string:Powered", "variant:boolean:false"];
@@ -212,7 +212,12 @@ fn access_without_a_bond_is_refused_and_makes_none() {
         let begun = Instant::now();
         let first = link.read(characteristic(SECRET)).await.unwrap();
         let state = link.link(Duration::ZERO).await.unwrap();
-        assert!(matches!(&first, Answer::Refused(Refusal { why: Why::Security, .. })), "{first:?} {state:?} {:?} {}", begun.elapsed(), radio.pairings());
+        assert!(
+            matches!(&first, Answer::Refused(Refusal { why: Why::Security, .. })),
+            "{first:?} {state:?} {:?} {}",
+            begun.elapsed(),
+            radio.pairings()
+        );
         assert_eq!(why(link.subscribe(characteristic(SECRET)).await.unwrap()), Why::Security);
         assert_eq!(why(link.write(characteristic(SECRET), vec![0], true).await.unwrap()), Why::Security);
         link.refuse_bonds(false).await.unwrap();
@@ -294,7 +299,7 @@ fn a_pulled_adapter_is_a_fault_of_the_bench_and_works_when_it_is_back() {
                 connected(link.as_mut()).await;
             }
             let pulled = std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(700));
+                crate::host::pass(Duration::from_millis(700));
                 pull(radio);
             });
             let error = match number {

@@ -109,7 +109,7 @@ impl Bench {
     }
 
     /// What `doctor` says of a channel, by its severity, with exit code.
-    fn doctor(&self, command: &mut Command, subject: &str) -> (Option<i32>, Value) {
+    fn doctor(command: &mut Command, subject: &str) -> (Option<i32>, Value) {
         let (code, text) = ended(command.args(["doctor", "--rig", "rig.yaml", "--message-format", "json"]));
         let mut found = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {text}")));
         (code, found.find(|one| one["subject"] == subject).unwrap_or_else(|| panic!("{text}")))
@@ -217,28 +217,28 @@ fn a_pulled_probe_and_a_missing_permission_are_told_with_what_to_do() {
     in_guest();
     let mut bench = Bench::new("sick");
     bench.rig("sick");
-    let (code, supply) = bench.doctor(&mut bench.command(), "supply");
+    let (code, supply) = Bench::doctor(&mut bench.command(), "supply");
     assert_eq!((code, supply["severity"].as_str()), (Some(0), Some("fine")), "{supply}");
 
     bench.probe.unplug().unwrap();
-    let (code, probe) = bench.doctor(&mut bench.command(), "probe");
+    let (code, probe) = Bench::doctor(&mut bench.command(), "probe");
     assert_eq!((code, probe["severity"].as_str()), (Some(4), Some("problem")), "{probe}");
     assert!(probe["what"].as_str().unwrap().contains("there is no debug probe 1209:0002:sick-probe"), "{probe}");
     assert!(probe["advice"].as_str().unwrap().contains("plug it in"), "{probe}");
 
     bench.probe.plug().unwrap();
-    eventually("the probe is back", || bench.doctor(&mut bench.command(), "probe").0 == Some(0));
+    eventually("the probe is back", || Bench::doctor(&mut bench.command(), "probe").0 == Some(0));
     for (subject, advice) in [("console", "usermod -aG"), ("probe", r#"ATTR{idVendor}=="1209", ATTR{idProduct}=="0002""#)] {
         let mut command = bench.command();
         command.uid(NOBODY).gid(NOBODY).env("HILBENCH_STORE", bench.directory.path().join("nobody"));
-        let (code, found) = bench.doctor(&mut command, subject);
+        let (code, found) = Bench::doctor(&mut command, subject);
         assert_eq!((code, found["severity"].as_str()), (Some(4), Some("problem")), "{found}");
         assert!(found["what"].as_str().unwrap().contains("may not open"), "{found}");
         assert!(found["advice"].as_str().unwrap().contains(advice), "{found}");
     }
 
     bench.relay.unplug().unwrap();
-    let (code, supply) = bench.doctor(&mut bench.command(), "supply");
+    let (code, supply) = Bench::doctor(&mut bench.command(), "supply");
     assert_eq!(code, Some(4), "{supply}");
     assert!(supply["what"].as_str().unwrap().contains("no serial port is usb 1a86:7523"), "{supply}");
 }

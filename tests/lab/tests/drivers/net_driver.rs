@@ -201,8 +201,8 @@ fn a_bad_link_is_as_bad_as_ordered() {
     let mut device = connect(&rig, PATIENCE).unwrap();
     let (mut bench, _) = listener.accept().unwrap();
     let start = Instant::now();
-    let sent = thread::spawn(move || bench.write_all(&[7; 65_536]));
-    device.read_exact(&mut [0; 65_536]).unwrap();
+    let sent = thread::spawn(move || bench.write_all(&vec![7; 65_536]));
+    device.read_exact(&mut vec![0; 65_536]).unwrap();
     sent.join().unwrap().unwrap();
     assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
     // Everything together is accepted by the kernel.
@@ -372,7 +372,7 @@ fn traffic_is_captured_as_it_was() {
     let mut heard = String::new();
     listener.accept().unwrap().0.read_to_string(&mut heard).unwrap();
     // What is captured on another thread is there a moment later.
-    thread::sleep(Duration::from_millis(300));
+    crate::host::pass(Duration::from_millis(300));
     let captured = rig.runtime.block_on(rig.link.stop_capture()).unwrap();
     assert_eq!((captured.ending, captured.left_out), ("pcap", 0));
     assert_eq!(captured.bytes[..4], [0xd4, 0xc3, 0xb2, 0xa1]);

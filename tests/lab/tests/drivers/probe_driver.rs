@@ -176,7 +176,7 @@ fn a_probe_pulled_in_the_middle_of_a_write_is_lost_and_the_next_write_works() {
             let mut link = open("NRF51-PULL", &[("operation-timeout", "20s"), ("returns-within", "30s")]).await.unwrap();
             works(link.as_mut()).await;
             let pulling = thread::spawn(move || {
-                thread::sleep(Duration::from_millis(wait));
+                crate::host::pass(Duration::from_millis(wait));
                 cable.unplug().unwrap();
                 cable
             });
@@ -191,7 +191,7 @@ fn a_probe_pulled_in_the_middle_of_a_write_is_lost_and_the_next_write_works() {
             let mut cable = pulling.join().unwrap();
             // It is looked for until it is there again.
             let plugging = thread::spawn(move || {
-                thread::sleep(Duration::from_millis(500));
+                crate::host::pass(Duration::from_millis(500));
                 cable.plug().unwrap();
                 cable
             });
@@ -215,7 +215,7 @@ fn a_probe_that_gets_its_power_with_the_device_is_waited_for() {
         assert!(error.lost && error.what.contains("there is no debug probe"), "{error}");
         let mut link = open("NRF51-LATE", &[("powered-by", "supply"), ("returns-within", "30s")]).await.unwrap();
         let plugging = thread::spawn(move || {
-            thread::sleep(Duration::from_secs(1));
+            crate::host::pass(Duration::from_secs(1));
             cable.plug().unwrap();
             cable
         });
@@ -233,7 +233,7 @@ fn another_board_behind_the_same_probe_is_not_written() {
     let (device, mut cable) = plugged("NRF51-UNIT");
     block_on(async {
         let own = open("NRF51-UNIT", &[]).await.unwrap().read(0x1000_0060, 8).await.unwrap().unwrap();
-        let own: String = own.iter().map(|byte| format!("{byte:02x}")).collect();
+        let own = own.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         let mut link = open("NRF51-UNIT", &[("unit", &own), ("returns-within", "10s")]).await.unwrap();
         let segments = || vec![Segment { address: 0x8000, bytes: image(64) }];
         link.flash(segments(), false).await.unwrap();

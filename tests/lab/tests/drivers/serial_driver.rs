@@ -337,7 +337,7 @@ fn a_flood_over_an_ftdi_converter_is_captured_to_the_last_byte() {
                 digest.update(&piece[..taken]);
                 sent += taken;
                 if taken < piece.len() {
-                    std::thread::sleep(Duration::from_millis(5));
+                    crate::host::pass(Duration::from_millis(5));
                 }
             }
             digest.finalize()
