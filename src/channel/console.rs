@@ -176,7 +176,7 @@ impl Console {
 
     fn start(
         name: ChannelName,
-        link: Option<Box<dyn ByteLink>>,
+        mut link: Option<Box<dyn ByteLink>>,
         clock: Arc<dyn Clock>,
         tap: Arc<dyn Tap>,
         returns: Option<Returns>,
@@ -197,6 +197,9 @@ impl Console {
             missing: Mutex::default(),
         });
         shared.clock.observe(&shared.counters);
+        if let Some(link) = &mut link {
+            shared.take_line(link.as_mut());
+        }
         if link.is_none() {
             shared.away("the console is not there yet", false);
         }
@@ -359,6 +362,11 @@ impl Shared {
     /// State is only changed by code that does not panic half way, so a poisoned lock is as good as another.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over the control of the line that carries the bytes of `link`.
+    fn take_line(&self, link: &mut dyn ByteLink) {
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = link.line().map(|line| Arc::new(Mutex::new(line)));
     }
 
     fn send_error(&self, written: usize, len: usize, why: &str) -> LinkError {

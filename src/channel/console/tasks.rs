@@ -1,7 +1,7 @@
 //! The tasks that own the stream.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -55,7 +55,8 @@ pub(super) async fn keep(shared: Arc<Shared>, mut link: Option<Stream>, queue: m
             session(&shared, stream, &mut outbox).await;
         }
         let Some(returns) = &shared.returns else { break };
-        let Some((stream, identity)) = search(&shared, returns, &mut outbox).await else { break };
+        let Some((mut stream, identity)) = search(&shared, returns, &mut outbox).await else { break };
+        shared.take_line(stream.as_mut());
         shared.back(&identity);
         link = Some(stream);
     }
@@ -70,10 +71,9 @@ pub(super) async fn keep(shared: Arc<Shared>, mut link: Option<Stream>, queue: m
 }
 
 /// Reads and writes until the instrument is gone or the console is closed, and lets go of it.
-async fn session(shared: &Arc<Shared>, mut stream: Stream, outbox: &mut Outbox) {
+async fn session(shared: &Arc<Shared>, stream: Stream, outbox: &mut Outbox) {
     let over = shared.finished.child_token();
-    let line = stream.line().map(|line| Arc::new(Mutex::new(line)));
-    shared.line.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&line);
+    let line = shared.line.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let counting = line.map(|line| tokio::spawn(watch(Arc::clone(shared), line, over.clone())));
     let (rx, mut tx) = tokio::io::split(stream);
     let mut reader = tokio::spawn(read(Arc::clone(shared), rx, over.clone()));

@@ -253,17 +253,22 @@ impl Port {
         // What comes in cannot be queued: it goes through a device of its own, which can.
         match &up {
             Some(words) => {
-                if self.disciplines(&mirror).await?.is_empty() {
+                let had_mirror = self.has_mirror().await?;
+                if !had_mirror {
                     self.tools.run(Tool::Ip, &format!("link add {mirror} type ifb"), None).await?;
                 }
                 self.tools.run(Tool::Ip, &format!("link set dev {mirror} up"), None).await?;
                 let handle = rules::HANDLE;
                 self.tools.run(Tool::Tc, &format!("qdisc replace dev {mirror} root handle {handle} netem {words}"), None).await?;
-                if !self.has_ingress().await? {
-                    self.tools.run(Tool::Tc, &format!("qdisc add dev {interface} handle ffff: ingress"), None).await?;
+                // A redirection that is there cannot be replaced; one without our mirror is somebody else's.
+                match (self.has_ingress().await?, had_mirror) {
+                    (true, true) => drop(self.tools.run(Tool::Tc, &format!("qdisc del dev {interface} ingress"), None).await?),
+                    (true, false) => return Err(self.wrong("impair", "somebody else redirects what comes in on this port")),
+                    (false, _) => {}
                 }
+                self.tools.run(Tool::Tc, &format!("qdisc add dev {interface} handle ffff: ingress"), None).await?;
                 let redirect = format!("matchall action mirred egress redirect dev {mirror}");
-                let filter = format!("filter replace dev {interface} parent ffff: protocol all pref 1 handle 1 {redirect}");
+                let filter = format!("filter add dev {interface} parent ffff: protocol all pref 1 handle 1 {redirect}");
                 self.tools.run(Tool::Tc, &filter, None).await?;
                 let found = self.ours(&mirror).await?.ok_or_else(|| self.wrong("impair", "netem is not read back"))?;
                 shown.push(format!("from the device: {}", options(&found)));
