@@ -77,7 +77,7 @@ fn flood(mut device: File, bytes: usize) -> thread::JoinHandle<()> {
             left -= now;
         }
         // Not closed before all was read.
-        thread::sleep(Duration::from_millis(200));
+        thread::park_timeout(Duration::from_millis(200));
     })
 }
 
@@ -134,7 +134,7 @@ fn reaction(runtime: &Runtime, store: &Path) {
             assert_eq!(&line[..got], b"ping\n");
             times.extend(answered.map(|at| at.elapsed().as_secs_f64() * 1e6));
             // Idle for a moment, as devices are.
-            thread::sleep(Duration::from_micros(300));
+            thread::park_timeout(Duration::from_micros(300));
             answered = Some(Instant::now());
             device.write_all(b"pong\n").expect("it takes bytes");
         }
@@ -266,7 +266,7 @@ fn many(runtime: &Runtime, store: &Path) {
                 device.write_all(&piece).expect("it takes bytes");
             }
             let due = Duration::from_millis(10 * tick as u64);
-            thread::sleep(due.saturating_sub(start.elapsed()));
+            thread::park_timeout(due.saturating_sub(start.elapsed()));
         }
         (devices, processor("thread-self") - used)
     });

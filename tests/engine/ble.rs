@@ -42,8 +42,8 @@ fn heard() -> Listening {
     Listening { heard: Some(heard), ..Listening::default() }
 }
 
-fn doubtful() -> Option<String> {
-    Some("the adapter listened for 1s of 2s".to_owned())
+fn doubt() -> String {
+    "the adapter listened for 1s of 2s".to_owned()
 }
 
 impl Default for Model {
@@ -230,7 +230,7 @@ async fn silence_counts_only_if_the_adapter_listened_all_the_time() {
     silent(None).one(presence(false)).await.is(Verdict::Pass, "");
     silent(None).one(presence(true)).await.is(Verdict::Fail, "ADV");
     for present in [true, false] {
-        silent(doubtful()).one(presence(present)).await.is(Verdict::Inconclusive, "NO-WITNESS");
+        silent(Some(doubt())).one(presence(present)).await.is(Verdict::Inconclusive, "NO-WITNESS");
     }
 }
 
@@ -243,7 +243,7 @@ async fn a_connection_is_refused_only_by_a_device_that_was_heard() {
     for accepted in [true, false] {
         let with = |connection| Model { link: LinkState::Never, connection, ..Model::default() }.one(connect(accepted));
         with(Connection::Unheard { doubt: None }).await.is(Verdict::Inconclusive, "SILENT");
-        with(Connection::Unheard { doubt: doubtful() }).await.is(Verdict::Inconclusive, "NO-WITNESS");
+        with(Connection::Unheard { doubt: Some(doubt()) }).await.is(Verdict::Inconclusive, "NO-WITNESS");
         with(Connection::Lost("gone".to_owned())).await.is(Verdict::Inconclusive, "NO-LINK");
         let verdict = if accepted { Verdict::Fail } else { Verdict::Pass };
         with(Connection::Refused("no link".to_owned())).await.is(verdict, if accepted { "CONNECT" } else { "" });

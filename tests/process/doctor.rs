@@ -10,8 +10,12 @@ use super::bench::{Bench, Ended, shipped};
 /// A rig for the shipped lock, with these lines for its channels.
 fn rig(bench: &Bench, is_virtual: bool, channels: &[&str], safe_state: &[&str]) -> PathBuf {
     let device = shipped("rigs/devices/smart-lock.yaml");
-    let section = if is_virtual { "virtual: { chip: nRF51822_xxAA, seed: 1, verify-entry: '0x00003b9a' }\n" } else { "" };
-    let list = |lines: &[&str]| lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
+    let section = if is_virtual {
+        "sacrificial: true\nvirtual: { chip: nRF51822_xxAA, seed: 1, verify-entry: '0x00003b9a' }\n"
+    } else {
+        ""
+    };
+    let list = |lines: &[&str]| lines.iter().flat_map(|line| ["  ", line, "\n"]).collect::<String>();
     let safe = if safe_state.is_empty() { "safe-state: []\n".to_owned() } else { format!("safe-state:\n{}", list(safe_state)) };
     let text = format!("schema: rig/1\nname: bench\ndevice: {}\n{section}channels:\n{}{safe}", device.display(), list(channels));
     bench.file("rig.yaml", text)
