@@ -1,6 +1,6 @@
 //! The services that the device talks to, played by the bench: drivers `cloud-mqtt`, `cloud-https` and `tls-interposer`.
 //!
-//! One front ([`front`]) stands before each: it accepts or refuses, speaks TLS with good and bad certificates, falls silent, and records every
+//! One front (`front`) stands before each: it accepts or refuses, speaks TLS with good and bad certificates, falls silent, and records every
 //! attempt to connect. What speaks the protocol stands behind it and never sees a connection that the front did not let through.
 
 pub mod authority;

@@ -5,7 +5,7 @@
 //! watchdog), and a power cut between two operations cannot leave a dead session behind. Attaching costs some ten milliseconds.
 //!
 //! probe-rs blocks, and some of its drivers hang, panic or crash on probes that misbehave. So the operations of hardware are done in a worker
-//! process of the same executable ([`serve`]), which is ended when an operation takes too long; whatever happens to it is a fault of the bench.
+//! process of the same executable ([`serve()`]), which is ended when an operation takes too long; whatever happens to it is a fault of the bench.
 //! The virtual probe lives in this process, so its operations are done here, on a thread of their own. A step that gives up waiting does
 //! not cut an operation in the middle: it is finished, and the next one waits for it.
 //!
@@ -54,7 +54,7 @@ impl ProbeRs {
         Self::default()
     }
 
-    /// Does the operations in a process that this command starts, which has to run [`serve`].
+    /// Does the operations in a process that this command starts, which has to run [`serve`](fn@serve).
     #[must_use]
     pub fn with_worker(command: Vec<String>) -> Self {
         Self { worker: Some(command) }

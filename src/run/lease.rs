@@ -7,7 +7,7 @@
 //! killed, the next run waits until the guard has reached the safe state, or the two would switch against each other.
 //!
 //! A run takes all of its instruments or none, so that two runs with several instruments cannot wait for each other. Runs that wait are
-//! served in the order of their [tickets](queue). Locks are taken and looked at under one lock on the [directory](files), held for
+//! served in the order of their [tickets](queue). Locks are taken and looked at under one lock on the directory, held for
 //! microseconds: whoever lists the holders never stands in the way of a taker.
 
 mod files;

@@ -72,7 +72,7 @@ impl ProbeRsLink {
         self
     }
 
-    /// Does its operations in a process that this command starts. It has to run [`serve`](super::serve).
+    /// Does its operations in a process that this command starts. It has to run [`serve`](fn@super::serve).
     #[must_use]
     pub fn in_process(mut self, command: Vec<String>) -> Self {
         self.worker = Some(command);
