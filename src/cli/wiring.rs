@@ -86,7 +86,22 @@ pub(super) fn problems(rig: &Rig) -> Vec<String> {
 }
 
 /// Parameters that say which instrument is meant.
-const NAMES: &[&str] = &["usb", "serial-number", "interface", "location", "path", "probe"];
+const NAMES: &[&str] = &[
+    "usb",
+    "serial-number",
+    "interface",
+    "location",
+    "path",
+    "probe",
+    "line",
+    "hub",
+    "port",
+    "tcp",
+    "usbtmc",
+    "broker",
+    "topic",
+    "listen",
+];
 
 /// Channels that are on one instrument and cannot be: one of them could never be opened.
 fn shared(rig: &Rig, drivers: &Registry) -> Vec<String> {
@@ -98,7 +113,13 @@ fn shared(rig: &Rig, drivers: &Registry) -> Vec<String> {
             // An instrument that is not plugged in has no identity; the rig's own words must do.
             let identity = driver.identity(&spec.parameters).unwrap_or_else(|_| {
                 let said = |name: &&str| Some(format!("{name} {}", spec.parameters.values.get(*name)?));
-                format!("instrument that is {}", NAMES.iter().filter_map(said).collect::<Vec<_>>().join(", "))
+                let said: Vec<_> = NAMES.iter().filter_map(said).collect();
+                // One of which the rig says nothing that names it is not known to be another's.
+                if said.is_empty() {
+                    format!("instrument of channel {name}")
+                } else {
+                    format!("instrument that is {}", said.join(", "))
+                }
             });
             Some((name, spec, driver.needs_whole_instrument(), identity))
         })

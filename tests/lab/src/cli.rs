@@ -1,8 +1,8 @@
 //! The command line.
 //!
 //! * `cargo lab build` prepares the machine. Done once; it takes about a minute and 140 MB of downloads.
-//! * `cargo lab run [--up udev,usb,ble,net] [--timeout 300s] [--repo DIR] [--share DIR] -- COMMAND ARGUMENTS...` runs a command in it.
-//! * `cargo lab bench [--timeout 300s] -- COMMAND ARGUMENTS...` runs a command in it beside the wired smart lock: [`crate::wired`].
+//! * `cargo lab run [--up udev,usb,ble,net] [--timeout 1800s] [--repo DIR] [--share DIR] -- COMMAND ARGUMENTS...` runs a command in it.
+//! * `cargo lab bench [--timeout 1800s] -- COMMAND ARGUMENTS...` runs a command in it beside the wired smart lock: [`crate::wired`].
 //! * `cargo lab test [FILTER]` runs the tests that need it.
 //!
 //! Exit codes: the command's own; 2 wrong arguments, 77 no lab on this machine (skipped; 1 in CI), 124 timed out, 125 the guest died
@@ -21,15 +21,15 @@ use crate::vm::{self, Job, Outcome, VmError};
 
 const USAGE: &str = "\
 usage: cargo lab build
-       cargo lab run [--up udev,usb,ble,net] [--timeout 300s] [--repo DIR] [--share DIR]... -- COMMAND [ARGUMENT]...
-       cargo lab bench [--timeout 300s] -- COMMAND [ARGUMENT]...
+       cargo lab run [--up udev,usb,ble,net] [--timeout 1800s] [--repo DIR] [--share DIR]... -- COMMAND [ARGUMENT]...
+       cargo lab bench [--timeout 1800s] -- COMMAND [ARGUMENT]...
        cargo lab test [FILTER]
   in a command under `bench`:
        lab pull|put|renumber|hang|heal console|probe|port
        lab weld|free";
 
 /// Unless the command line says otherwise.
-const TIMEOUT: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(30);
 /// All tests in one boot, also on a machine that is busy with other things.
 const TEST_TIMEOUT: &str = "3600s";
 
