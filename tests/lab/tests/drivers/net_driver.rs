@@ -57,8 +57,9 @@ impl Rig {
         let mut link = open(&runtime, &port, more);
         runtime.block_on(link.start()).unwrap();
         let rig = Self { network, port, link, runtime };
+        // Accepted by the service of another test, or refused: both come from the bench.
         eventually("the device reaches the bench", || {
-            rig.connect(QUIET).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+            rig.connect(QUIET).map_or_else(|error| error.kind() == ErrorKind::ConnectionRefused, |_| true)
         });
         rig
     }

@@ -161,6 +161,7 @@ pub(super) fn transfer_block(swd: &mut dyn Swd, settings: &mut Settings, data: &
     let mut sequence = Sequence { swd, settings, posted: false, result: Vec::new() };
     let (mut done, mut ack) = (0_u16, OK);
     let request = request & (request::AP | request::READ | request::ADDRESS);
+    let reads = request & request::READ != 0;
     for _ in 0..u16::from_le_bytes([*low, *high]) {
         if let Err(code) = sequence.one(request, &mut rest) {
             ack = code;
@@ -169,7 +170,11 @@ pub(super) fn transfer_block(swd: &mut dyn Swd, settings: &mut Settings, data: &
         done += 1;
     }
     if ack == OK {
-        ack = sequence.end(request & request::READ == 0).err().unwrap_or(OK);
+        ack = sequence.end(!reads).err().unwrap_or(OK);
+    }
+    // A read counts once its value is there, not when it was posted.
+    if reads {
+        done = (sequence.result.len() / 4) as u16;
     }
     [done.to_le_bytes().to_vec(), vec![ack], sequence.result].concat()
 }

@@ -49,6 +49,17 @@ fn a_bus_error_faults_until_it_is_cleared() {
 }
 
 #[test]
+fn only_reads_whose_value_is_there_count() {
+    let mut probe = connected();
+    // Two words before the end of what the target has, and one behind it.
+    probe.handle(&[5, 0, 2, 0x01, 0x12, 0, 0, 0x23, 0x05, 0, 0, 0, 0x20]);
+    let answer = probe.handle(&[6, 0, 3, 0, 0x0F]);
+    let count = usize::from(answer[1]);
+    assert_eq!((answer[2], answer[3]), (0, Ack::Fault.code()));
+    assert!(count < 3 && answer.len() == 4 + 4 * count, "{answer:x?}");
+}
+
+#[test]
 fn a_match_that_does_not_come_is_told() {
     let mut probe = connected();
     probe.handle(&[4, 0, 10, 0, 3, 0]);
