@@ -89,7 +89,23 @@ fn load(arguments: &arguments::Doctor) -> Result<(RigFile, Option<Bound>), Exit>
         check::print(&report, arguments.message_format);
         Exit::InvalidInput
     })?;
+    let erasing = arguments.golden.then(|| erasing(&rig)).flatten();
+    if let Some(channel) = erasing {
+        complain(&format!(
+            "error: {}: the golden steps of channel `{}` erase the whole device, and the rig does not say that they may\n  \
+             if this unit may lose everything on it, write `sacrificial: true` at the top of the rig file",
+            line(&arguments.rig.display().to_string(), 400),
+            line(channel, 64),
+        ));
+        return Err(Exit::InvalidInput);
+    }
     if problems.is_empty() { Ok((rig, bound)) } else { Err(Exit::InvalidInput) }
+}
+
+/// A channel whose proof would erase a device that is not to be erased.
+fn erasing(file: &RigFile) -> Option<&str> {
+    let proofs = file.rig.device.golden.iter().filter(|golden| file.rig.channels.contains_key(&golden.channel));
+    proofs.into_iter().find(|golden| golden.erases && !file.world.may_erase).map(|golden| golden.channel.as_str())
 }
 
 async fn examine(rig: &RigFile, store: &Path) -> Result<Vec<Examined>, String> {

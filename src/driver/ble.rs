@@ -16,6 +16,7 @@ use target::{Target, adapter, identity};
 
 use crate::channel::{
     clock::BoxFuture,
+    finding::Finding,
     link::{ChannelKind, Driver, LinkError, Opened, Parameters},
 };
 
@@ -49,6 +50,19 @@ impl Driver for Ble {
 
     fn identity(&self, parameters: &Parameters) -> Result<String, LinkError> {
         Ok(identity(adapter(parameters)?.as_ref(), std::path::Path::new("/sys/class/bluetooth")))
+    }
+
+    fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async move {
+            match self.open(parameters).await {
+                Ok(Opened::Ble(mut link)) => {
+                    link.close().await;
+                    vec![Finding::fine(format!("{} is on, and BlueZ answers", self.identity(parameters).unwrap_or_default()))]
+                }
+                Ok(_) => Vec::new(),
+                Err(error) => vec![error.into()],
+            }
+        })
     }
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {

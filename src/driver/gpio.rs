@@ -147,7 +147,7 @@ pub(super) struct Wanting {
     line: WantedLine,
     active_low: bool,
     /// The line's own level is proof: the chip measures its pin.
-    reads_back: bool,
+    pub(super) reads_back: bool,
     sense: Option<(WantedLine, bool)>,
 }
 

@@ -14,9 +14,13 @@ use std::path::{Path, PathBuf};
 pub use wanted::{Wanted, is_location};
 
 use self::{session::Session, watch::Watch, worker::Worker};
-use super::sysfs::usb_devices;
+use super::{
+    access::{self, Rule},
+    sysfs::{UsbDevice, usb_devices},
+};
 use crate::channel::{
     clock::BoxFuture,
+    finding::{Finding, Severity, look_at},
     link::{ChannelKind, Driver, LinkError, Notices, Opened, POWERED_BY, Parameters},
     usb::{Answer, Dump, Transfer, UsbLink},
 };
@@ -91,6 +95,31 @@ impl Driver for Usb {
         Ok(Wanted::from(parameters)?.to_string())
     }
 
+    fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async move {
+            let sys = Path::new("/sys");
+            let device = match Wanted::from(parameters).and_then(|wanted| Ok((wanted.find(sys)?, wanted))) {
+                Ok((Some(device), _)) => device,
+                Ok((None, wanted)) => {
+                    let advice = "plug it in, or correct the rig; `hilbench discover` lists what is there";
+                    return vec![Finding::absent(absent(&wanted, sys).to_string(), advice)];
+                }
+                Err(error) => return vec![error.into()],
+            };
+            let mut found = look_at(self.open(parameters).await).await;
+            for finding in found.iter_mut().filter(|finding| !finding.is_problem()) {
+                finding.what = format!(
+                    "{} at {} {}",
+                    format_args!("{:04x}:{:04x}", device.vendor, device.product),
+                    device.location,
+                    finding.what
+                );
+            }
+            found.extend(not_to_be_written(&device));
+            found
+        })
+    }
+
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
         Box::pin(async move {
             let (wanted, sys) = (Wanted::from(parameters)?, Path::new("/sys"));
@@ -102,6 +131,12 @@ impl Driver for Usb {
             Ok(Opened::Usb(Box::new(Port { wanted, sys: sys.to_owned(), worker, watch: None })))
         })
     }
+}
+
+/// Descriptors can be read by everybody, so this is a limit and no obstacle.
+fn not_to_be_written(device: &UsbDevice) -> Option<Finding> {
+    let denied = access::denied(&device.file(Path::new("/dev"))?, Rule::Usb(device.vendor, device.product))?;
+    Some(Finding { severity: Severity::Warning, what: format!("no transfers: {}", denied.what), ..denied })
 }
 
 fn absent(wanted: &Wanted, sys: &Path) -> LinkError {

@@ -30,6 +30,8 @@ pub struct Golden {
     pub steps: Vec<Step>,
     /// Channels that they use, procedures included.
     pub channels: BTreeSet<String>,
+    /// Whether they erase the whole device.
+    pub erases: bool,
 }
 
 /// Checks the section and reads it.
@@ -66,5 +68,6 @@ fn one(world: &World, named: &Named, report: &mut Report) -> Golden {
                 .help("let a step use the channel, directly or through a procedure"),
         );
     }
-    Golden { channel: named.name.clone(), steps: build::steps(named.value.list()), channels }
+    let erases = world.erases(named.value.list());
+    Golden { channel: named.name.clone(), steps: build::steps(named.value.list()), channels, erases }
 }

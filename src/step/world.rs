@@ -113,6 +113,19 @@ impl World {
         facts
     }
 
+    /// Whether steps erase the whole device, by themselves or through a procedure.
+    #[must_use]
+    pub fn erases(&self, steps: &[Value]) -> bool {
+        steps.iter().filter_map(Value::one).any(|entry| {
+            let map = entry.value.map();
+            let called = map.get("procedure").and_then(|value| self.procedures.get(value.text()));
+            map.flag("erase-all")
+                || called.is_some_and(|facts| facts.erases)
+                || self.erases(map.list("steps"))
+                || self.erases(map.list("during"))
+        })
+    }
+
     fn gather(&self, steps: &[Value], facts: &mut ProcedureFacts) {
         for entry in steps.iter().filter_map(Value::one) {
             let map = entry.value.map();

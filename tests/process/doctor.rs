@@ -10,14 +10,14 @@ use super::bench::{Bench, Ended, shipped};
 /// A rig for the shipped lock, with these lines for its channels.
 fn rig(bench: &Bench, is_virtual: bool, channels: &[&str], safe_state: &[&str]) -> PathBuf {
     let device = shipped("rigs/devices/smart-lock.yaml");
-    let section = if is_virtual {
-        "sacrificial: true\nvirtual: { chip: nRF51822_xxAA, seed: 1, verify-entry: '0x00003b9a' }\n"
-    } else {
-        ""
-    };
+    let section = if is_virtual { "virtual: { chip: nRF51822_xxAA, seed: 1, verify-entry: '0x00003b9a' }\n" } else { "" };
     let list = |lines: &[&str]| lines.iter().flat_map(|line| ["  ", line, "\n"]).collect::<String>();
     let safe = if safe_state.is_empty() { "safe-state: []\n".to_owned() } else { format!("safe-state:\n{}", list(safe_state)) };
-    let text = format!("schema: rig/1\nname: bench\ndevice: {}\n{section}channels:\n{}{safe}", device.display(), list(channels));
+    let text = format!(
+        "schema: rig/1\nname: bench\ndevice: {}\nsacrificial: true\n{section}channels:\n{}{safe}",
+        device.display(),
+        list(channels)
+    );
     bench.file("rig.yaml", text)
 }
 
@@ -175,6 +175,19 @@ fn a_channel_without_golden_steps_is_not_proven() {
     let ended = doctor(&bench, &rig, &["--golden"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("note reset  not proven: device profile smart-lock has no `golden` steps"), "{ended:?}");
+}
+
+#[test]
+fn a_device_that_may_not_be_erased_is_not_proven_by_erasing_it() {
+    let bench = Bench::new();
+    let text = std::fs::read_to_string(shipped("rigs/virtual-lock.yaml")).unwrap();
+    let devices = shipped("rigs/devices/smart-lock.yaml");
+    let text = text.replace("devices/smart-lock.yaml", devices.to_str().unwrap()).replace("sacrificial: true\n", "");
+    let rig = bench.file("rig.yaml", text);
+    assert_eq!(doctor(&bench, &rig, &[]).code, Some(0));
+    let ended = doctor(&bench, &rig, &["--golden"]);
+    ended.refused(&["rig.yaml", "erase the whole device", "sacrificial: true"]);
+    assert_eq!(bench.runs(), Vec::<PathBuf>::new());
 }
 
 #[test]

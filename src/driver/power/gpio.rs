@@ -6,6 +6,7 @@ use super::{read_back, word};
 use crate::{
     channel::{
         clock::BoxFuture,
+        finding::{Finding, Severity, look_at},
         link::{ChannelKind, Driver, LinkError, Opened, Parameters, Proof, SupplyLink},
     },
     driver::{
@@ -89,6 +90,21 @@ impl Driver for GpioSupply {
     fn needs_whole_instrument(&self) -> bool {
         // The instrument is the line.
         true
+    }
+
+    fn examine<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async move {
+            let wanting = match Wanting::from(parameters, NAME) {
+                Ok(wanting) => wanting,
+                Err(error) => return vec![error.into()],
+            };
+            let mut found = look_at(self.open(parameters).await).await;
+            // A line that nobody has driven yet has no level of its own to read back, and examining must not drive it.
+            if wanting.reads_back && found.iter().any(|finding| finding.severity == Severity::Warning) {
+                found = vec![Finding::fine("opens; its level is read back whenever it is switched")];
+            }
+            found
+        })
     }
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {

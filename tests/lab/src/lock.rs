@@ -25,6 +25,9 @@ use crate::{
 pub const SERVICE: u128 = 0x6c61_6200_0000_1000_8000_0080_5f9b_34fb;
 /// See [`SERVICE`].
 pub const STATE: u128 = SERVICE + 1;
+/// What can be done with it (volume 3, part G, 3.3.1.1).
+const READ: u8 = 0x02;
+const NOTIFY: u8 = 0x10;
 
 /// The bench cannot be wired.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +84,7 @@ impl Lock {
     /// `0`. The names are the kernel's, so there is one such bench at a time.
     pub fn complete(name: &str, unit: u64) -> Result<Self, LockError> {
         let mut lock = Self::new(name, unit)?;
-        let state = Characteristic::new(Uuid::long(STATE), b"locked");
+        let state = Characteristic::new(Uuid::long(STATE), b"locked").properties(READ | NOTIFY);
         let radio = Radio::new(Peripheral::new("smart-lock", unit as u8).service(Uuid::long(SERVICE), vec![state]))?;
         radio.advertise(false);
         let radio = Arc::new(Mutex::new(radio));

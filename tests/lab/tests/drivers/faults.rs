@@ -1,7 +1,10 @@
 //! Cables that are pulled and controllers that are killed at random moments of a run: never a wrong pass or fail, and a bench that is safe and free
 //! afterwards.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use lab::{
     bench::{BUTTON_LINE, Part, SUPPLY_LINE},
@@ -49,8 +52,32 @@ fn without_power(lock: &Lock) {
     assert!(lock.bench().trouble().is_none());
 }
 
-#[expect(clippy::print_stdout, reason = "how the runs ended is a result of these tests beside that none ended wrongly")]
+/// What the network tools print.
+fn told(command: &str) -> String {
+    let mut words = command.split(' ');
+    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// No rule, no queueing discipline and no device of a run is left, and the port is up.
+#[track_caller]
+fn network_is_free() {
+    let mut left = String::new();
+    for _ in 0..1000 {
+        let (tables, disciplines, links) = (told("nft list tables"), told("tc qdisc show"), told("ip -o link show"));
+        let port = links.lines().find(|line| line.contains("lock0")).unwrap_or_default();
+        if !tables.contains("hilbench_") && !disciplines.contains("68b:") && !links.contains("hilblock0") && port.contains("UP") {
+            return;
+        }
+        left = [tables, disciplines, links].concat();
+        pass(Duration::from_millis(10));
+    }
+    panic!("of the run is left:\n{left}");
+}
+
 /// Pulls and puts back a cable of the device at random moments of runs.
+#[expect(clippy::print_stdout, reason = "how the runs ended is a result of these tests beside that none ended wrongly")]
 fn pulled_at_random(part: Part, seed: u64) {
     let lock = bench();
     let store = Store::new("pulled");
@@ -105,13 +132,17 @@ fn a_controller_killed_at_random_moments_leaves_a_safe_and_free_bench() {
     let store = Store::new("killed");
     let length = undisturbed(&store);
     let mut dice = Dice(4);
+    let mut disturbed = 0;
     for moment in 0..moments(100) {
         let mut run = store.start(&["run", PLAN, "--rig", RIG]);
         let after = dice.below(length);
         pass(after);
         run.child.kill().unwrap();
+        // The guard may have been faster.
+        disturbed += u32::from(told("nft list tables").contains("hilbench_"));
         run.end();
         without_power(&lock);
+        network_is_free();
         // Nobody holds the relay's lines any more, so the guard is done.
         for line in [SUPPLY_LINE, BUTTON_LINE] {
             drop(output(line.into()));
@@ -120,6 +151,7 @@ fn a_controller_killed_at_random_moments_leaves_a_safe_and_free_bench() {
             undisturbed(&store);
         }
     }
+    println!("the device's network was disturbed at {disturbed} of these moments");
 }
 
 #[test]
