@@ -134,13 +134,13 @@ fn ended(command: &mut Command) -> (Option<i32>, String) {
 fn steady(text: &str) -> String {
     let same = |text: String, pattern: &str, with: &str| Regex::new(pattern).unwrap().replace_all(&text, with).into_owned();
     let text = same(text.to_owned(), r"/dev/tty(ACM|USB)\d+", "/dev/tty${1}0");
+    let text = same(text, r"\b20\d{6}-\d{6}-\w+", "RUN");
     let text = same(text, r"/dev/gpiochip\d+", "/dev/gpiochip0");
     let text = same(text, r"\b\d+-\d+(\.\d+)*\b", "1-1");
     let text = same(text, r"\d+ [GM]iB free", "SPACE free");
     let text = same(text, r"times come from \S+", "times come from CLOCK");
     let text = same(text, r"\S*/store\b", ".hilbench");
     let text = same(text, r"\b[0-9.]+ ?(ms|s)\b", "TIME");
-    let text = same(text, r"\b20\d{6}-\d{6}-\w+", "RUN");
     let text = same(text, r" +", " ");
     // A plug that goes and comes back with the supply is told when the kernel tells.
     same(text, r"(?m)^ (lost|back) channel .*\n", "")
