@@ -78,8 +78,10 @@ pub struct Listening {
 pub enum Connection {
     /// There is a link, and the device's services are known.
     Connected,
-    /// The device advertised, but there was no link in time.
+    /// The device advertised, but there was no link in time, however often it was tried.
     Refused(String),
+    /// The device advertised, and there was no link, but it was not tried often enough to hold that against the device.
+    Doubtful(String),
     /// The device was not heard, so nothing could be tried. The doubt is that of [`Listening`].
     Unheard {
         /// Why silence proves nothing, if so.

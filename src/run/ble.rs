@@ -257,6 +257,7 @@ impl Executor {
         let what = match &connection {
             Connection::Connected => "connected".to_owned(),
             Connection::Refused(why) => format!("it advertises, but does not accept a connection: {why}"),
+            Connection::Doubtful(why) => format!("it advertises, and whether it accepts a connection is open: {why}"),
             Connection::Unheard { doubt: None } => format!("not heard within {time:?}"),
             Connection::Unheard { doubt: Some(doubt) } => format!("not heard, but that proves nothing: {doubt}"),
             Connection::Lost(why) => format!("connected, but lost before its services were known: {why}"),
@@ -267,7 +268,7 @@ impl Executor {
             (Connection::Connected, true) | (Connection::Refused(_), false) => Ok(Passed { evidence: Vec::new(), judged: true }),
             (Connection::Connected, false) | (Connection::Refused(_), true) => Err(failed(Some(fail_as), "", &seen)),
             (Connection::Unheard { doubt: None }, _) => Err(inconclusive(code::SILENT, seen)),
-            (Connection::Unheard { doubt: Some(_) }, _) => Err(inconclusive(code::NO_WITNESS, seen)),
+            (Connection::Doubtful(_) | Connection::Unheard { doubt: Some(_) }, _) => Err(inconclusive(code::NO_WITNESS, seen)),
             (Connection::Lost(_), _) => Err(inconclusive(code::NO_LINK, seen)),
         }
     }

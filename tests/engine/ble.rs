@@ -244,6 +244,7 @@ async fn a_connection_is_refused_only_by_a_device_that_was_heard() {
         let with = |connection| Model { link: LinkState::Never, connection, ..Model::default() }.one(connect(accepted));
         with(Connection::Unheard { doubt: None }).await.is(Verdict::Inconclusive, "SILENT");
         with(Connection::Unheard { doubt: Some(doubt()) }).await.is(Verdict::Inconclusive, "NO-WITNESS");
+        with(Connection::Doubtful("once".to_owned())).await.is(Verdict::Inconclusive, "NO-WITNESS");
         with(Connection::Lost("gone".to_owned())).await.is(Verdict::Inconclusive, "NO-LINK");
         let verdict = if accepted { Verdict::Fail } else { Verdict::Pass };
         with(Connection::Refused("no link".to_owned())).await.is(verdict, if accepted { "CONNECT" } else { "" });

@@ -39,6 +39,11 @@ const SETTLE: Duration = Duration::from_secs(1);
 const DOWN: Duration = Duration::from_secs(6);
 /// Signals between two looks; more than that are a doubt.
 const BACKLOG: usize = 4096;
+/// Time of one attempt to connect. A device that advertises every 10.24 s, the slowest there is (Core Specification, volume 6, part B, 4.4.2.2), has
+/// been heard just before, and its next advertisement may take longer; common ones advertise at least once a second.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// Attempts that a device must have left without a link before that is held against it.
+const ENOUGH: u32 = 2;
 
 /// What the callbacks of the bus and the session share.
 pub(super) struct Shared {
@@ -353,13 +358,41 @@ impl Session {
         Ok(ear.finish(now, time))
     }
 
-    /// Connects and lets the services be looked up anew.
+    /// Connects and lets the services be looked up anew. BlueZ loses an order to connect now and then, above all one that follows the end of
+    /// another link, so that one attempt without a link says nothing of the device: it is tried again as long as there is time.
     pub(super) async fn connect(&mut self, within: Duration) -> Result<Connection, LinkError> {
-        let operation = "connect";
-        self.alive(operation)?;
+        self.alive("connect")?;
         if self.shared.state().link == LinkState::Up {
             return Ok(Connection::Connected);
         }
+        let deadline = Instant::now() + within;
+        let mut whole_attempts = 0_u32;
+        let mut why = String::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !why.is_empty() && left < LOOK {
+                break;
+            }
+            match self.attempt(left).await? {
+                (Connection::Refused(words), whole) => {
+                    whole_attempts += u32::from(whole);
+                    why = words;
+                }
+                // It was heard before, and tried.
+                (Connection::Unheard { .. }, _) if !why.is_empty() => break,
+                (ended, _) => return Ok(ended),
+            }
+        }
+        Ok(if whole_attempts >= ENOUGH {
+            Connection::Refused(format!("{why}, in {whole_attempts} attempts"))
+        } else {
+            Connection::Doubtful(format!("{why}; there was time for {whole_attempts} attempts, and {ENOUGH} are needed"))
+        })
+    }
+
+    /// One attempt, at most [`ATTEMPT`] long; whether it had all that time, or ended by itself, comes too.
+    async fn attempt(&mut self, within: Duration) -> Result<(Connection, bool), LinkError> {
+        let operation = "connect";
         let deadline = Instant::now() + within;
         // What BlueZ remembers of the device's services would be shown in place of what the device has now.
         for (device, (seen, bond, _)) in known(&self.objects(operation).await?, &self.path) {
@@ -368,7 +401,7 @@ impl Session {
             }
         }
         let (listening, heard) = self.listen(within, true).await?;
-        let Some(device) = heard else { return Ok(Connection::Unheard { doubt: listening.doubt }) };
+        let Some(device) = heard else { return Ok((Connection::Unheard { doubt: listening.doubt }, true)) };
         {
             let mut state = self.shared.state();
             state.device = Some(device.clone());
@@ -391,13 +424,14 @@ impl Session {
             }
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        let tried = timeout(left, tried).await;
+        let tried = timeout(left.min(ATTEMPT), tried).await;
+        let whole = tried.is_ok() || left >= ATTEMPT;
         let linked = self.shared.state().link.clone();
         let failed = match tried {
             Ok(Some(Ok(()))) if linked == LinkState::Up => {
                 self.connecting = None;
                 self.peripheral = Some(peripheral);
-                return Ok(Connection::Connected);
+                return Ok((Connection::Connected, true));
             }
             Ok(Some(Err(error))) => match super::gatt::meaning_of(&error) {
                 Meaning::Fault(what) if what.contains("NotReady") => return Err(self.fault(operation, what)),
@@ -405,12 +439,13 @@ impl Session {
                 Meaning::Refused(refusal) => refusal.words,
             },
             Ok(_) => "the link was lost".to_owned(),
-            Err(_) if linked == LinkState::Up => format!("its services were not known within {within:?}"),
-            Err(_) => format!("there was no link within {within:?}"),
+            Err(_) if linked == LinkState::Up => format!("its services were not known within {:?}", left.min(ATTEMPT)),
+            Err(_) => format!("there was no link within {:?}", left.min(ATTEMPT)),
         };
         self.tidy().await;
         self.settle(operation).await?;
-        Ok(if linked == LinkState::Never { Connection::Refused(failed) } else { Connection::Lost(failed) })
+        let connection = if linked == LinkState::Never { Connection::Refused(failed) } else { Connection::Lost(failed) };
+        Ok((connection, whole))
     }
 
     /// Ends the link.

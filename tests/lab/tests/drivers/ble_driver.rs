@@ -242,8 +242,11 @@ fn a_lost_link_is_noticed_and_made_again() {
 
         // It is there, but does not answer to a connection; or it is not there.
         radio.accept(false);
-        let refused = link.connect(Duration::from_secs(5)).await.unwrap();
+        let refused = link.connect(Duration::from_secs(20)).await.unwrap();
         assert!(matches!(refused, Connection::Refused(_)), "{refused:?}");
+        // Once is not enough: BlueZ loses an order to connect now and then.
+        let once = link.connect(Duration::from_secs(4)).await.unwrap();
+        assert!(matches!(once, Connection::Doubtful(_)), "{once:?}");
         radio.advertise(false);
         assert_eq!(link.connect(Duration::from_secs(2)).await.unwrap(), Connection::Unheard { doubt: None });
         radio.accept(true);
