@@ -26,7 +26,7 @@ use crate::{
             command::CommandSupply, gpio::GpioSupply, hid::HidRelay, lcus::LcusRelay, mqtt::MqttPlug, operator::Operator,
             scpi::ScpiSupply, usb_hub::UsbHub, usb_port::UsbPortSupply,
         },
-        probe::ProbeRs,
+        probe::{ProbeRs, Rtt},
         serial::Serial,
         usb::Usb,
     },
@@ -179,8 +179,10 @@ fn unattended() -> Registry {
 fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str, ask: &Arc<dyn Ask>) -> Registry {
     let virtual_driver = |part| VirtualDriver { part, bench: bench.cloned(), identity: identity.to_owned() };
     let real = button::drivers().into_iter().fold(Registry::new(), |registry, driver| registry.with(Arc::from(driver)));
+    let probe = ProbeRs::with_worker(probe_worker());
     real.with(Arc::new(Serial))
-        .with(Arc::new(ProbeRs::with_worker(probe_worker())))
+        .with(Arc::new(Rtt::beside(&probe)))
+        .with(Arc::new(probe))
         .with(Arc::new(Ble))
         .with(Arc::new(CommandSupply))
         .with(Arc::new(GpioSupply))

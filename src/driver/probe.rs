@@ -20,6 +20,7 @@ pub mod lock;
 mod nrf51;
 mod operations;
 mod order;
+mod rtt;
 mod serve;
 mod worker;
 
@@ -37,14 +38,17 @@ use crate::{
 };
 
 pub use link::ProbeRsLink;
+use link::Stations;
 pub use operations::Listed;
 use order::Unit;
+pub use rtt::Rtt;
 pub use serve::serve;
 
 /// The driver `probe-rs` of rig files: any probe that probe-rs supports.
 #[derive(Debug, Clone, Default)]
 pub struct ProbeRs {
     worker: Option<Vec<String>>,
+    stations: Stations,
 }
 
 impl ProbeRs {
@@ -57,7 +61,7 @@ impl ProbeRs {
     /// Does the operations in a process that this command starts, which has to run [`serve`](fn@serve).
     #[must_use]
     pub fn with_worker(command: Vec<String>) -> Self {
-        Self { worker: Some(command) }
+        Self { worker: Some(command), ..Self::default() }
     }
 
     fn selector(parameters: &Parameters) -> Result<DebugProbeSelector, LinkError> {
@@ -85,6 +89,7 @@ impl ProbeRs {
             return Err(wrong("`operation-timeout` must be a second at least".to_owned()));
         }
         let mut link = ProbeRsLink::new(selector.clone(), chip.to_owned(), identity.clone())
+            .at(&self.stations)
             .with_timeout(timeout)
             .returns_within(time(RETURNS_WITHIN, RETURNS_WITHIN_DEFAULT)?)
             .for_unit(unit);

@@ -10,6 +10,7 @@ use probe_rs::{
     architecture::arm::{ArmError, DapError},
     flashing::FlashError,
     probe::{DebugProbeError, ProbeCreationError},
+    rtt,
 };
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub(super) enum Cause {
     Refused,
     /// The device is locked and only erasing it all would open it.
     Locked,
+    /// The device has no RTT control block, or none yet, or is just making another.
+    NoRtt,
     /// Something else.
     Other,
 }
@@ -71,6 +74,9 @@ impl Failure {
             Cause::NoTarget => "; check that the device has power and that the probe is wired to it",
             Cause::Refused => "; the device refused the access",
             Cause::Locked => "; the device is locked: flashing with erase-all unlocks it and loses everything on it",
+            Cause::NoRtt => {
+                "; does its firmware have RTT, and has it come to initialise it? `address` says where the control block is"
+            }
             Cause::Other => "",
         };
         LinkError { lost, ..LinkError::new(operation, self.text + advice) }
@@ -80,6 +86,21 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::of(&error)
+    }
+}
+
+impl From<rtt::Error> for Failure {
+    fn from(error: rtt::Error) -> Self {
+        let failure = Self::of(&error);
+        let absent = matches!(
+            error,
+            rtt::Error::NoControlBlockLocation
+                | rtt::Error::ControlBlockNotFound
+                | rtt::Error::ControlBlockCorrupted(_)
+                // It has begun anew.
+                | rtt::Error::ReadPointerChanged
+        );
+        if absent { Self { cause: Cause::NoRtt, ..failure } } else { failure }
     }
 }
 

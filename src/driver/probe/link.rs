@@ -1,12 +1,15 @@
 //! The link to one probe: operations in order, each with a deadline, in a worker process or on a thread.
 
 use std::{
-    io, thread,
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use tokio::sync::{
-    mpsc::{Receiver, Sender, channel, error::TrySendError},
+    mpsc::{Receiver, Sender, WeakSender, channel, error::TrySendError},
     oneshot,
 };
 
@@ -40,9 +43,27 @@ pub(super) const TIMEOUT: Duration = Duration::from_mins(1);
 const ENDED: &str = "whoever does the probe's operations has ended";
 
 struct Job {
+    instrument: Instrument,
     order: Order,
     limit: Duration,
     answer: oneshot::Sender<Reply>,
+}
+
+/// Whoever does the operations, by the probe's selector. Channels that share a probe share it: a probe can be opened once only.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stations(Arc<Mutex<HashMap<String, WeakSender<Job>>>>);
+
+impl Stations {
+    /// The one at work for this probe, or a new one.
+    fn jobs(&self, selector: &str, worker: Option<Vec<String>>) -> io::Result<Sender<Job>> {
+        let mut stations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(jobs) = stations.get(selector).and_then(WeakSender::upgrade).filter(|jobs| !jobs.is_closed()) {
+            return Ok(jobs);
+        }
+        let jobs = start(worker)?;
+        stations.insert(selector.to_owned(), jobs.downgrade());
+        Ok(jobs)
+    }
 }
 
 /// A debug probe with a chip at its other end. See the [module](super) for how it behaves.
@@ -52,6 +73,7 @@ pub struct ProbeRsLink {
     /// Command of the worker process; without it, operations are done on a thread of this process, which cannot be ended.
     worker: Option<Vec<String>>,
     jobs: Option<Sender<Job>>,
+    stations: Stations,
     timeout: Duration,
     returns_within: Duration,
 }
@@ -62,7 +84,8 @@ impl ProbeRsLink {
     #[must_use]
     pub fn new(selector: String, chip: String, identity: String) -> Self {
         let instrument = Instrument { selector, chip, identity, speed_khz: None, unit: None };
-        Self { instrument, worker: None, jobs: None, timeout: TIMEOUT, returns_within: Duration::ZERO }
+        let (timeout, returns_within) = (TIMEOUT, Duration::ZERO);
+        Self { instrument, worker: None, jobs: None, stations: Stations::default(), timeout, returns_within }
     }
 
     /// Uses this clock on the wire, in kHz, or the probe's next lower one.
@@ -76,6 +99,12 @@ impl ProbeRsLink {
     #[must_use]
     pub fn in_process(mut self, command: Vec<String>) -> Self {
         self.worker = Some(command);
+        self
+    }
+
+    /// Shares the probe with the other links of these stations.
+    pub(super) fn at(mut self, stations: &Stations) -> Self {
+        self.stations = stations.clone();
         self
     }
 
@@ -147,15 +176,27 @@ impl ProbeRsLink {
         }
     }
 
+    /// Exchanges bytes with an RTT channel, once.
+    pub(super) async fn exchange(&mut self, order: Order) -> Result<Result<(usize, Vec<u8>), Failure>, LinkError> {
+        match self.once("exchange bytes over RTT", order).await? {
+            Ok((Done::Exchanged { taken }, bytes)) => Ok(Ok((taken, bytes))),
+            Ok((other, _)) => Err(self.misunderstood("exchange bytes over RTT", &other)),
+            Err(failure) => Ok(Err(failure)),
+        }
+    }
+
     async fn once(&mut self, verb: &'static str, order: Order) -> Result<Reply, LinkError> {
         let operation = self.named(verb);
         let gone = |what: &str| LinkError { lost: true, ..LinkError::new(operation.clone(), what) };
         let limit = self.timeout + Duration::from_secs(order.size() / SLOWEST);
         let (answer, answered) = oneshot::channel();
-        let job = Job { order, limit, answer };
+        let job = Job { instrument: self.instrument.clone(), order, limit, answer };
         let jobs = match self.jobs.as_ref().filter(|jobs| !jobs.is_closed()) {
             Some(jobs) => jobs.clone(),
-            None => start(&self.instrument, self.worker.clone()).map_err(|error| gone(&format!("no thread: {error}")))?,
+            None => {
+                let started = self.stations.jobs(&self.instrument.selector, self.worker.clone());
+                started.map_err(|error| gone(&format!("no thread: {error}")))?
+            }
         };
         self.jobs = Some(jobs.clone());
         match jobs.try_send(job) {
@@ -169,28 +210,27 @@ impl ProbeRsLink {
     }
 }
 
-/// Starts what does the operations of one link. It ends when the link is dropped and the operation at work is done.
-fn start(instrument: &Instrument, worker: Option<Vec<String>>) -> io::Result<Sender<Job>> {
+/// Starts what does the operations. It ends when all its links are dropped and the operation at work is done.
+fn start(worker: Option<Vec<String>>) -> io::Result<Sender<Job>> {
     let (jobs, queue) = channel(QUEUE);
-    let instrument = instrument.clone();
     match worker {
-        Some(command) => drop(tokio::spawn(by_process(instrument, command, queue))),
-        None => drop(thread::Builder::new().name("probe".to_owned()).spawn(move || by_thread(&instrument, queue))?),
+        Some(command) => drop(tokio::spawn(by_process(command, queue))),
+        None => drop(thread::Builder::new().name("probe".to_owned()).spawn(move || by_thread(queue))?),
     }
     Ok(jobs)
 }
 
-fn by_thread(instrument: &Instrument, mut queue: Receiver<Job>) {
+fn by_thread(mut queue: Receiver<Job>) {
     let mut held = Held::default();
-    while let Some(Job { order, answer, .. }) = queue.blocking_recv() {
+    while let Some(Job { instrument, order, answer, .. }) = queue.blocking_recv() {
         // Nobody listens any more if the step gave up; the operation was still done.
-        let _ = answer.send(guarded(|| order.perform(instrument, &mut held)));
+        let _ = answer.send(guarded(|| order.perform(&instrument, &mut held)));
     }
 }
 
-async fn by_process(instrument: Instrument, command: Vec<String>, mut queue: Receiver<Job>) {
+async fn by_process(command: Vec<String>, mut queue: Receiver<Job>) {
     let mut worker = None;
-    while let Some(Job { order, limit, answer }) = queue.recv().await {
+    while let Some(Job { instrument, order, limit, answer }) = queue.recv().await {
         let started = match worker.take() {
             Some(worker) => Ok(worker),
             None => Worker::start(&command),

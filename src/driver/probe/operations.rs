@@ -7,6 +7,7 @@ use probe_rs::{
     config::{MemoryRegion, Registry},
     flashing::{DownloadOptions, FlashProgress, erase_all},
     probe::{DebugProbeError, DebugProbeSelector, Probe, ProbeCreationError, list::Lister},
+    rtt::{Rtt, ScanRegion},
 };
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ use crate::{channel::link::Segment, event::Digest};
 pub(super) const MAX_READ: u32 = 16 << 20;
 /// Below this no chip that a probe can drive is running. A probe-rs attach to an unpowered target takes five seconds to fail.
 const NO_SUPPLY_VOLTS: f32 = 1.0;
+/// Most that one exchange reads of an RTT buffer, whose size is the device's word.
+const LARGEST_RTT: usize = 64 << 10;
 /// Wall time for the core to halt.
 const HALT: Duration = Duration::from_millis(500);
 
@@ -95,9 +98,19 @@ pub(super) struct Instrument {
     pub(super) unit: Option<Unit>,
 }
 
-/// The session that keeps a core halted from one operation to the next: when a session ends, the core runs on.
+/// The session that is kept from one operation to the next: one that keeps a core halted, because when a session ends the core runs on, or one
+/// that exchanges bytes with the device, because attaching halts the core for some microseconds.
 #[derive(Default)]
-pub(super) struct Held(Option<Session>);
+pub(super) struct Held(Option<Kept>);
+
+struct Kept {
+    session: Session,
+    /// The board that was found to be the right one.
+    unit: Option<Unit>,
+    halted: bool,
+    /// Where the device's RTT buffers are, with the address that was asked for.
+    rtt: Option<(Option<u32>, Rtt)>,
+}
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,10 +124,10 @@ enum Purpose {
 }
 
 impl Instrument {
-    /// Whether the chip is known and the probe can be opened.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    /// Whether the chip is known and the probe can be opened, unless it is open.
+    pub(super) fn check(&self, held: &Held) -> Result<(), Failure> {
         target(&self.chip)?;
-        self.open().map(drop)
+        if held.0.is_some() { Ok(()) } else { self.open().map(drop) }
     }
 
     fn open(&self) -> Result<Probe, Failure> {
@@ -170,7 +183,11 @@ impl Instrument {
         // On chips whose lock only an erase opens, attaching with this permission erases: that is what erasing asks for, and nothing else may.
         let erasing = || Permissions::new().allow_erase_all();
         let Some(unit) = &self.unit else {
-            return self.attach(if purpose == Purpose::Erase { erasing() } else { Permissions::new() });
+            let mut session = self.attach(if purpose == Purpose::Erase { erasing() } else { Permissions::new() })?;
+            if purpose != Purpose::Read {
+                forget_halts(&mut session)?;
+            }
+            return Ok(session);
         };
         let attached = self.attach(Permissions::new()).map_err(|failure| match (purpose, failure) {
             (Purpose::Act | Purpose::Erase, Failure { cause: Cause::Refused | Cause::Locked, text }) => {
@@ -199,6 +216,9 @@ impl Instrument {
         if purpose == Purpose::Erase {
             drop(session);
             session = self.attach(erasing())?;
+        }
+        if purpose != Purpose::Read {
+            forget_halts(&mut session)?;
         }
         Ok(session)
     }
@@ -285,13 +305,13 @@ impl Instrument {
             other => return Err(Failure::new(Cause::Other, format!("the core is not halted but {other:?}"))),
         }
         drop(core);
-        held.0 = Some(session);
+        held.0 = Some(Kept { session, unit: self.unit.clone(), halted: true, rtt: None });
         Ok(format!("core halted at {at:#010x}"))
     }
 
     /// Lets a halted core run and ends its session.
     pub(super) fn resume(held: &mut Held) -> Result<String, Failure> {
-        let Some(mut session) = held.0.take() else {
+        let Some(Kept { mut session, halted: true, .. }) = held.0.take() else {
             return Err(Failure::new(Cause::Other, "the core was not halted, or its session was lost since"));
         };
         let mut core = session.core(0)?;
@@ -313,8 +333,12 @@ impl Instrument {
                 format!("cannot read {len} bytes at {address:#010x}: at most 16 MiB below 4 GiB"),
             ));
         }
+        // A board that has not been looked at is looked at first.
+        if held.0.as_ref().is_some_and(|kept| self.unit.is_some() && kept.unit != self.unit) {
+            held.0 = None;
+        }
         let found = match &mut held.0 {
-            Some(session) => read(session, &asked),
+            Some(kept) => read(&mut kept.session, &asked),
             None => self.session(Purpose::Read).and_then(|mut session| read(&mut session, &asked)),
         };
         if matches!(&found, Err(failure) if matches!(failure.cause, Cause::NoTarget | Cause::Probe)) {
@@ -326,6 +350,63 @@ impl Instrument {
             other => other,
         }
     }
+
+    /// Exchanges bytes with an RTT channel: how many of `offered` were taken, and what was there. A core that is halted stays so.
+    pub(super) fn exchange(
+        &self,
+        held: &mut Held,
+        number: u32,
+        at: Option<u32>,
+        offered: &[u8],
+    ) -> Result<(usize, Vec<u8>), Failure> {
+        if held.0.is_none() {
+            held.0 = Some(Kept { session: self.session(Purpose::Read)?, unit: self.unit.clone(), halted: false, rtt: None });
+        }
+        let Some(kept) = &mut held.0 else { return Err(Failure::new(Cause::Other, "no session")) };
+        let exchanged = kept.exchange(number as usize, at, offered);
+        if exchanged.is_err() {
+            // Whatever went wrong, the next attempt begins anew; only a halted core is not let run for that.
+            kept.rtt = None;
+            if !kept.halted {
+                held.0 = None;
+            }
+        }
+        exchanged
+    }
+}
+
+impl Kept {
+    fn exchange(&mut self, number: usize, at: Option<u32>, offered: &[u8]) -> Result<(usize, Vec<u8>), Failure> {
+        let mut core = self.session.core(0)?;
+        let mut rtt = match self.rtt.take() {
+            Some((known, rtt)) if known == at => rtt,
+            _ => Rtt::attach_region(&mut core, &at.map_or(ScanRegion::Ram, |at| ScanRegion::Exact(at.into())))?,
+        };
+        let missing = |which: &str| Failure::new(Cause::Other, format!("the device's RTT has no {which} channel {number}"));
+        let up = rtt.up_channel(number).ok_or_else(|| missing("up"))?;
+        let mut bytes = vec![0; up.buffer_size().min(LARGEST_RTT)];
+        let count = up.read(&mut core, &mut bytes)?;
+        bytes.truncate(count);
+        let taken = match (offered, rtt.down_channel(number)) {
+            ([], _) => 0,
+            (_, None) => return Err(missing("down")),
+            (_, Some(down)) => down.write(&mut core, offered)?,
+        };
+        self.rtt = Some((at, rtt));
+        Ok((taken, bytes))
+    }
+}
+
+/// Clears the reasons of earlier halts, which stay until then (ARMv6-M and ARMv7-M Architecture Reference Manuals, C1.6.1, DFSR). A session that
+/// was cut in the middle of a write leaves a breakpoint there; probe-rs would look for its instruction where the core is next halted, which on
+/// a device with half a program may be where no memory is.
+fn forget_halts(session: &mut Session) -> Result<(), Failure> {
+    const DFSR: u64 = 0xE000_ED30;
+    let mut core = session.core(0)?;
+    if core.core_type().is_cortex_m() {
+        core.write_word_32(DFSR, 0x1F)?;
+    }
+    Ok(())
 }
 
 /// What the chip has where its identity is.

@@ -29,6 +29,9 @@ pub(super) enum Operation {
     Read { address: u32, len: u32 },
     /// Read the lock.
     ReadLock { family: Family },
+    /// Exchange bytes with the RTT channel `number`: what the device has written is read, and the order's bytes are offered to it. The control
+    /// block is `at` that address, or searched for in the memory of the chip.
+    Rtt { number: u32, at: Option<u32> },
     /// For tests of whoever does the operations.
     #[cfg(test)]
     Panic,
@@ -53,6 +56,8 @@ pub(super) enum Done {
     Memory { refused: Option<String> },
     /// The lock was asked about.
     Lock(Transcript),
+    /// So many of the order's bytes were taken; those beside this were read.
+    Exchanged { taken: usize },
 }
 
 /// What came of it, with its bytes.
@@ -69,6 +74,10 @@ impl Order {
         let places = segments.iter().map(|segment| (segment.address, segment.bytes.len() as u32)).collect();
         let bytes = segments.into_iter().flat_map(|segment| segment.bytes).collect();
         Self { operation: Operation::Flash { places, erase_all }, bytes }
+    }
+
+    pub(super) fn rtt(number: u32, at: Option<u32>, bytes: Vec<u8>) -> Self {
+        Self { operation: Operation::Rtt { number, at }, bytes }
     }
 
     /// Bytes that cross the wire, for how long it may take.
@@ -96,7 +105,7 @@ impl Order {
     pub(super) fn perform(&self, instrument: &Instrument, held: &mut Held) -> Reply {
         let seen = |what: String| (Done::Seen(what), Vec::new());
         match &self.operation {
-            Operation::Check => instrument.check().map(|()| (Done::Checked, Vec::new())),
+            Operation::Check => instrument.check(held).map(|()| (Done::Checked, Vec::new())),
             Operation::Flash { places, erase_all } => instrument.flash(held, &self.segments(places)?, *erase_all).map(seen),
             Operation::Reset => instrument.reset(held).map(seen),
             Operation::Halt => instrument.halt(held).map(seen),
@@ -107,6 +116,9 @@ impl Order {
             }),
             Operation::ReadLock { family } => {
                 instrument.read_lock(held, *family).map(|transcript| (Done::Lock(transcript), Vec::new()))
+            }
+            Operation::Rtt { number, at } => {
+                instrument.exchange(held, *number, *at, &self.bytes).map(|(taken, read)| (Done::Exchanged { taken }, read))
             }
             #[cfg(test)]
             Operation::Panic => panic!("driver bug"),

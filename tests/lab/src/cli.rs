@@ -156,7 +156,7 @@ fn test(filter: &[&OsStr]) -> Result<ExitCode, VmError> {
     let runner = ["run", "--up", "udev,usb,ble,net", "--timeout", TEST_TIMEOUT, "--"];
     let runner: Vec<String> = [&*program.to_string_lossy()].into_iter().chain(runner).map(|word| format!("{word:?}")).collect();
     let mut command = cargo();
-    command.args(["test", "--quiet", "--package", "lab", "--test", "drivers", "--config"]);
+    command.args(["test", "--package", "lab", "--test", "drivers", "--config"]);
     command.arg(format!("target.'cfg(all())'.runner=[{}]", runner.join(",")));
     // The kernel's ports and names are shared by all tests of a guest.
     command.args(["--", "--test-threads=1", "--include-ignored"]).args(filter);

@@ -36,6 +36,8 @@ mod probe_driver;
 mod program;
 #[path = "drivers/relay.rs"]
 mod relay;
+#[path = "drivers/rtt_driver.rs"]
+mod rtt_driver;
 #[path = "drivers/serial.rs"]
 mod serial;
 #[path = "drivers/serial_driver.rs"]

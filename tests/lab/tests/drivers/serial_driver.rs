@@ -10,7 +10,7 @@ use hilbench::{
         clock::{Clock, WallClock},
         console::{Console, Expectation, Mark, Returns, Supplied},
         line::Lines,
-        link::{Driver as _, LinkError, Opened, Parameters},
+        link::{Driver, LinkError, Opened, Parameters},
         matcher::Matcher,
         tap::Tap,
     },
@@ -24,7 +24,7 @@ use crate::host::{PATIENCE, eventually, in_guest, wait_by_id};
 
 /// What the console tells.
 #[derive(Default)]
-struct Log {
+pub(crate) struct Log {
     lines: Mutex<Vec<String>>,
     bytes: Mutex<(u64, Sha256)>,
 }
@@ -34,7 +34,7 @@ impl Log {
         self.lines.lock().unwrap().push(line);
     }
 
-    fn count(&self, what: &str) -> usize {
+    pub(crate) fn count(&self, what: &str) -> usize {
         self.lines.lock().unwrap().iter().filter(|line| line.starts_with(what)).count()
     }
 }
@@ -67,23 +67,27 @@ fn parameters(values: &[(&str, &str)]) -> Parameters {
     }
 }
 
-struct Rig {
-    console: Console,
+pub(crate) struct Rig {
+    pub(crate) console: Console,
     clock: Arc<dyn Clock>,
-    log: Arc<Log>,
+    pub(crate) log: Arc<Log>,
     supply: Arc<Supplied>,
 }
 
 impl Rig {
     async fn open(named: Parameters) -> Self {
+        Self::with(Arc::new(Serial), named).await
+    }
+
+    pub(crate) async fn with(driver: Arc<dyn Driver>, named: Parameters) -> Self {
         let reopen = move || {
-            let named = named.clone();
+            let (driver, named) = (Arc::clone(&driver), named.clone());
             let found = async move {
-                let Opened::Console(link) = Serial.open(&named).await? else {
+                let Opened::Console(link) = driver.open(&named).await? else {
                     return Err(LinkError::new("open", "not a console"));
                 };
                 // Before it is there it is only known by what the rig says of it.
-                Ok((link, Serial.identity(&named)?))
+                Ok((link, driver.identity(&named)?))
             };
             Box::pin(found)
                 as hilbench::channel::clock::BoxFuture<
@@ -98,7 +102,7 @@ impl Rig {
         Self { console, clock, log, supply }
     }
 
-    async fn expect(&self, from: u64, pattern: &str, time: Duration) -> Expectation {
+    pub(crate) async fn expect(&self, from: u64, pattern: &str, time: Duration) -> Expectation {
         let matcher = Matcher::compile(pattern).unwrap();
         self.console.expect(from, &[&matcher], self.clock.now().after(time)).await
     }
@@ -115,7 +119,7 @@ impl Rig {
         assert!(peer.receive_until(format!("ask {number}\n").as_bytes(), PATIENCE).is_some());
     }
 
-    async fn away(&self) {
+    pub(crate) async fn away(&self) {
         let end = Instant::now() + PATIENCE;
         while self.console.is_there() {
             assert!(Instant::now() < end, "it is still there");
@@ -126,7 +130,7 @@ impl Rig {
 
 /// Several threads: the tests block one with what hands do.
 #[track_caller]
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(2 * PATIENCE, future).await }).expect("it hangs")
 }
