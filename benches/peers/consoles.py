@@ -154,7 +154,7 @@ def embedded_throughput(size_mb):
         test, go = pathlib.Path(folder, "test_peer.py"), pathlib.Path(folder, "go")
         test.write_text(EMBEDDED_TEST)
         environment = {**os.environ, "HILBENCH_PEERS_MB": str(size_mb), "HILBENCH_PEERS_GO": str(go)}
-        command = [sys.executable, "-m", "pytest", "-q", "-s", "--embedded-services", "serial", "--port", device.path, str(test)]
+        command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:labgrid", "--embedded-services", "serial", "--port", device.path, str(test)]
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         output = []
         reading = threading.Thread(target=lambda: output.append(process.stdout.read()), daemon=True)

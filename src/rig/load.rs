@@ -218,13 +218,31 @@ fn console(named: &Named, channels: &[(&Named, Option<ChannelKind>)], report: &m
                 }
                 Some(_) => {}
             },
-            RETURNS_WITHIN if written.parse::<Span>().is_err() => {
-                let message = format!("`{written}` is not a duration");
-                report.push(
-                    Diagnostic::new(Code::BadQuantity, other.value.place.clone(), message)
-                        .help("write a number and a unit, `10s`; `0s` does not wait for it"),
-                );
-            }
+            RETURNS_WITHIN => match written.parse::<Span>() {
+                Err(_) => {
+                    let message = format!("`{written}` is not a duration");
+                    report.push(
+                        Diagnostic::new(Code::BadQuantity, other.value.place.clone(), message)
+                            .help("write a number and a unit, `10s`; `0s` does not wait for it"),
+                    );
+                }
+                Ok(span) if span.duration().is_zero() => {
+                    let others = &named.value.map().others;
+                    if let Some(fed) = others.iter().find(|other| other.name == POWERED_BY) {
+                        let message = format!(
+                            "`{}` goes with `{}` and would not be looked for when that is up again",
+                            named.name,
+                            fed.value.text()
+                        );
+                        report.push(
+                            Diagnostic::new(Code::BadQuantity, other.value.place.clone(), message)
+                                .related(fed.value.place.clone(), "what feeds it")
+                                .help("give it the time that it takes to come back, `10s`"),
+                        );
+                    }
+                }
+                Ok(_) => {}
+            },
             _ => {}
         }
     }
