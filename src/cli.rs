@@ -2,6 +2,7 @@
 
 mod answer;
 mod arguments;
+mod bench_fault;
 mod check;
 mod discover;
 mod doctor;
@@ -9,6 +10,7 @@ mod exit;
 mod guard;
 mod leases;
 mod probe_worker;
+mod prove;
 mod run;
 mod runs;
 mod schema;
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Recover(arguments) => runs::recover(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Answer(arguments) => answer::answer(&arguments),
+        Command::Prove(arguments) => prove::prove(&arguments),
         Command::Guard => guard::guard(),
         Command::ProbeWorker => probe_worker::work(),
     };

@@ -11,6 +11,7 @@ pub mod driver;
 pub mod event;
 pub mod journal;
 pub mod plan;
+pub mod prove;
 pub mod report;
 pub mod rig;
 pub mod run;

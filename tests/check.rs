@@ -13,6 +13,7 @@ use hilbench::{
     diagnostic::{self, Code, Report},
     driver::probe::lock,
     plan::{self, Applicability, Bound, bind, load_plan},
+    prove::{self, Matrix},
     rig::{DriverCatalogue, RigFile, load_device, load_rig},
 };
 use proptest::prelude::*;
@@ -23,7 +24,11 @@ fn drivers() -> DriverCatalogue {
     drivers.add("virtual-power", ChannelKind::Supply, &[]);
     drivers.add("virtual-serial", ChannelKind::Console, &[("baud", false, "bits per second")]);
     drivers.add("virtual-button", ChannelKind::Button, &[("pin", true, "pin number")]);
-    drivers.add("virtual-probe", ChannelKind::Probe, &[("chip", true, "name of the chip")]);
+    drivers.add(
+        "virtual-probe",
+        ChannelKind::Probe,
+        &[("chip", true, "name of the chip"), ("unit", false, "identity of the chip")],
+    );
     drivers.drivers.get_mut("virtual-power").unwrap().sees_flash = true;
     drivers
 }
@@ -43,6 +48,8 @@ fn check(path: &Path) -> Report {
         load_rig(path, &drivers()).map(|rig| rig.report)
     } else if text.contains("/devices/") {
         load_device(path).map(|device| device.report)
+    } else if text.contains("/matrices/") {
+        Matrix::load(path).map(|_| Report::default())
     } else {
         // Whether a unit may be erased is the rig's to say.
         let bench = if text.ends_with("sacrifice.yaml") { "keepsake" } else { "bench" };
@@ -64,12 +71,18 @@ fn files(directory: &str) -> Vec<PathBuf> {
     files
 }
 
-const INVALID: &[&str] = &["tests/fixtures/rigs/invalid", "tests/fixtures/devices/invalid", "tests/fixtures/plans/invalid"];
-const VALID: &[&str] = &["tests/fixtures/rigs/valid", "tests/fixtures/devices/valid", "tests/fixtures/plans/valid"];
+const INVALID: &[&str] = &[
+    "tests/fixtures/rigs/invalid",
+    "tests/fixtures/devices/invalid",
+    "tests/fixtures/plans/invalid",
+    "tests/fixtures/matrices/invalid",
+];
+const VALID: &[&str] =
+    &["tests/fixtures/rigs/valid", "tests/fixtures/devices/valid", "tests/fixtures/plans/valid", "tests/fixtures/matrices/valid"];
 
 /// The shipped rigs whose device is virtual. The drivers of others are not in this test's catalogue; the program checks all of them in CI.
 fn virtual_rigs() -> impl Iterator<Item = PathBuf> {
-    let all = ["rigs", "rigs/variants"].into_iter().flat_map(files);
+    let all = ["rigs", "rigs/variants", "rigs/bench-faults"].into_iter().flat_map(files);
     all.filter(|path| fs::read_to_string(path).unwrap().contains("\nvirtual:"))
 }
 
@@ -277,7 +290,7 @@ fn generated(path: &str, text: &str) {
 
 #[test]
 fn generated_files_are_up_to_date() {
-    for (file, text) in plan::schema() {
+    for (file, text) in plan::schema().into_iter().chain([prove::schema()]) {
         generated(&format!("docs/schema/{file}"), &text);
     }
     generated("docs/plans-format.md", &plan::key_reference());
@@ -287,7 +300,7 @@ fn generated_files_are_up_to_date() {
 
 #[test]
 fn schemas_only_use_definitions_that_they_hold() {
-    for (file, text) in plan::schema() {
+    for (file, text) in plan::schema().into_iter().chain([prove::schema()]) {
         let schema: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{file}");
         for reference in text.lines().filter_map(|line| line.trim().strip_prefix("\"$ref\": \"#/$defs/")) {

@@ -18,3 +18,5 @@ mod hostile;
 mod input;
 #[path = "process/leases.rs"]
 mod leases;
+#[path = "process/prove.rs"]
+mod prove;

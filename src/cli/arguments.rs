@@ -44,6 +44,10 @@ pub enum Command {
     Answer(Answer),
     /// Close an interrupted run: compress it, digest it, give it its final name. Nothing in it is changed.
     Recover(Recover),
+    /// Prove that the bench tells good devices from bad ones: run a matrix of good, faulty and harmlessly different devices, and of broken benches.
+    ///
+    /// Exit codes: 0 every row was as it has to be, 1 some row was not, 2 a file is bad, 3 stopped.
+    Prove(Prove),
     /// Print or write the JSON schemas of the file formats, for editors.
     Schema(Schema),
     /// The process that reaches the safe state when a controller disappears. Started by `run`.
@@ -252,6 +256,35 @@ pub enum ShowFormat {
     Junit,
     /// The events, one per line.
     Events,
+}
+
+/// `hilbench prove`.
+#[derive(Debug, Args)]
+pub struct Prove {
+    /// The matrix: devices, plans, and what has to come of each.
+    #[arg(default_value = "firmware-fixtures/variants.yaml", value_name = "MATRIX")]
+    pub matrix: PathBuf,
+    /// Only rows with this identity, `V13`; may be given several times.
+    #[arg(long, value_name = "ID")]
+    pub variant: Vec<String>,
+    /// Runs each good device with so many seeds: no verdict may change.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub seeds: u32,
+    /// Runs at the same time; as many as there are cores unless given.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<std::num::NonZero<usize>>,
+    /// Writes the table as Markdown there too.
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Writes the table as JSON there too.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = MessageFormat::Human)]
+    pub message_format: MessageFormat,
+    /// Where the runs are kept, below `proofs`.
+    #[command(flatten)]
+    pub store: Store,
 }
 
 /// `hilbench schema`.

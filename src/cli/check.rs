@@ -6,6 +6,7 @@ use super::{Exit, arguments, arguments::MessageFormat, complain, out, wiring};
 use crate::{
     diagnostic::Report,
     plan::{bind, load_plan},
+    prove::Matrix,
     rig::{RigFile, load_device, load_rig},
 };
 
@@ -45,6 +46,7 @@ pub(super) fn check(arguments: &arguments::Check) -> Exit {
                 loaded.report
             }),
             Kind::Device => load_device(path).map(|device| device.report),
+            Kind::Matrix => Matrix::load(path).map(|_| Report::default()),
             Kind::Plan => load_plan(path).and_then(|plan| match &rig {
                 Some((_, Ok(rig))) => bind(&plan, rig).map(|bound| bound.report),
                 _ => Ok(plan.report),
@@ -74,6 +76,7 @@ enum Kind {
     Rig,
     Device,
     Plan,
+    Matrix,
 }
 
 /// Which format a file claims to be, by its `schema:` line. Whatever else it is, the plan's reader says what is wrong with it.
@@ -90,6 +93,7 @@ fn kind(path: &Path) -> Kind {
     match schema.split('/').next() {
         Some("rig") => Kind::Rig,
         Some("device") => Kind::Device,
+        Some("matrix") => Kind::Matrix,
         _ => Kind::Plan,
     }
 }

@@ -3,7 +3,7 @@
 use super::{Exit, arguments, complain, out};
 
 pub(super) fn schema(arguments: &arguments::Schema) -> Exit {
-    for (name, text) in crate::plan::schema() {
+    for (name, text) in crate::plan::schema().into_iter().chain([crate::prove::schema()]) {
         match &arguments.write {
             None => out(&text),
             Some(directory) => {

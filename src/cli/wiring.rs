@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use super::bench_fault::broken;
 use crate::{
     channel::{
         clock::BoxFuture,
@@ -31,7 +32,10 @@ use crate::{
         usb::Usb,
     },
     event::Witness,
-    rig::{DriverCatalogue, model::Rig},
+    rig::{
+        DriverCatalogue,
+        model::{BenchFault, Rig},
+    },
     run::{desk::Desk, registry::Registry},
     virtual_dut::{
         Machine, MachineConfig, VerifyMemo,
@@ -151,7 +155,7 @@ pub(super) fn for_run(
     desk: &Desk,
 ) -> Result<(Registry, Option<Arc<VirtualBench>>), LinkError> {
     let ask: Arc<dyn Ask> = Arc::new(desk.clone());
-    let Some(device) = &rig.virtual_device else { return Ok((registry(None, "", &ask), None)) };
+    let Some(device) = &rig.virtual_device else { return Ok((registry(&VirtualChannels::default(), &ask), None)) };
     let identity = format!("{} in {}", rig.name, store.display());
     let latch = store.join("state").join(format!("{}.supply", rig.name.replace(['/', '\\', '.'], "-")));
     let failed = |error: std::io::Error| LinkError::new(format!("prepare {}", latch.display()), error.to_string());
@@ -167,17 +171,18 @@ pub(super) fn for_run(
     config.memo = verify_entry.map(|entry| (entry, Arc::new(VerifyMemo::new())));
     let bench = VirtualBench::start(config)?;
     bench.set_cut_lab(Arc::new(Laboratory { recorder: bench.recorder(), verify_entry, recording: Mutex::new(None) }));
-    Ok((registry(Some(&bench), &identity, &ask), Some(bench)))
+    let virtual_bench = VirtualChannels { bench: Some(Arc::clone(&bench)), identity, fault: device.bench_fault };
+    Ok((registry(&virtual_bench, &ask), Some(bench)))
 }
 
 /// The drivers where nobody can be asked.
 fn unattended() -> Registry {
     let nobody: Arc<dyn Ask> = Arc::new(Nobody);
-    registry(None, "", &nobody)
+    registry(&VirtualChannels::default(), &nobody)
 }
 
-fn registry(bench: Option<&Arc<VirtualBench>>, identity: &str, ask: &Arc<dyn Ask>) -> Registry {
-    let virtual_driver = |part| VirtualDriver { part, bench: bench.cloned(), identity: identity.to_owned() };
+fn registry(channels: &VirtualChannels, ask: &Arc<dyn Ask>) -> Registry {
+    let virtual_driver = |part| VirtualDriver { part, channels: channels.clone() };
     let real = button::drivers().into_iter().fold(Registry::new(), |registry, driver| registry.with(Arc::from(driver)));
     let probe = ProbeRs::with_worker(probe_worker());
     real.with(Arc::new(Serial))
@@ -222,17 +227,24 @@ enum Part {
     Probe,
 }
 
+/// What the channels of a virtual bench have in common.
+#[derive(Clone, Default)]
+struct VirtualChannels {
+    bench: Option<Arc<VirtualBench>>,
+    identity: String,
+    fault: Option<BenchFault>,
+}
+
 /// One channel of the virtual bench as a driver.
 struct VirtualDriver {
     part: Part,
-    bench: Option<Arc<VirtualBench>>,
-    identity: String,
+    channels: VirtualChannels,
 }
 
 impl VirtualDriver {
     fn bench(&self) -> Result<&Arc<VirtualBench>, LinkError> {
         let what = "there is no virtual device in this process; the rig file needs a `virtual` section";
-        self.bench.as_ref().ok_or_else(|| LinkError::new(format!("open {}", self.name()), what))
+        self.channels.bench.as_ref().ok_or_else(|| LinkError::new(format!("open {}", self.name()), what))
     }
 }
 
@@ -264,12 +276,15 @@ impl Driver for VirtualDriver {
             Part::Supply => &[],
             Part::Console => &[("baud", false, "bits per second, such as 115200")],
             Part::Button => &[("pin", true, "GPIO the button pulls to ground, 0 to 31")],
-            Part::Probe => &[("chip", true, "the chip by its probe-rs name, such as nRF51822_xxAA")],
+            Part::Probe => &[
+                ("chip", true, "the chip by its probe-rs name, such as nRF51822_xxAA"),
+                ("unit", false, "identity of the chip in hex, as it stands in memory; no other board is changed"),
+            ],
         }
     }
 
     fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok(format!("virtual device {}", self.identity))
+        Ok(format!("virtual device {}", self.channels.identity))
     }
 
     fn check(&self, parameters: &Parameters) -> Result<(), LinkError> {
@@ -286,13 +301,13 @@ impl Driver for VirtualDriver {
 
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
         Box::pin(async move {
-            match self.part {
-                Part::Supply => match (&self.bench, parameters.values.get(LATCH)) {
+            let opened = match self.part {
+                Part::Supply => match (&self.channels.bench, parameters.values.get(LATCH)) {
                     (Some(bench), _) => Ok(Opened::Supply(bench.supply())),
                     (None, Some(latch)) => Ok(Opened::Supply(Box::new(Relay(latch.into())))),
                     (None, None) => Err(LinkError::new("open virtual-power", "neither a device nor a relay is there")),
                 },
-                Part::Button => match &self.bench {
+                Part::Button => match &self.channels.bench {
                     Some(bench) => Ok(Opened::Button(bench.button(button_pin(parameters)?)?)),
                     None => Ok(Opened::Button(Box::new(Gone))),
                 },
@@ -302,6 +317,10 @@ impl Driver for VirtualDriver {
                     probe.values.insert("probe".to_owned(), self.bench()?.probe_selector());
                     ProbeRs::in_process().open(&probe).await
                 }
+            };
+            match self.channels.fault {
+                Some(fault) => opened.map(|opened| broken(opened, fault)),
+                None => opened,
             }
         })
     }

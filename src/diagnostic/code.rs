@@ -120,6 +120,7 @@ codes! {
     "P0312" NoVersion "no-version" Error "The image has no version in the device profile, but one is needed here.";
     "P0313" UnusedImage "unused-image" Warning "No step uses this altered image.";
     "P0320" NotSacrificial "not-sacrificial" Error "Erasing the whole device needs `sacrificial: true` in the rig.";
+    "P0330" UnclearRow "unclear-row" Error "A row of a proof matrix does not say what has to come of it, or says two things.";
 }
 
 /// Text of `docs/diagnostics.md`.

@@ -54,8 +54,19 @@ static VIRTUAL: Keys = Keys::new(
             Shape::Address,
             "Entry address of the firmware's signature check; power-cut searches then answer repeated checks from memory.",
         ),
+        Key::optional(
+            "bench-fault",
+            Shape::Word(BENCH_FAULTS),
+            "What is broken on this bench: for proving that a broken bench says nothing about its device (`hilbench prove`).",
+        ),
     ],
 );
+
+const BENCH_FAULTS: &[Word] = &[
+    Word { word: "welded", what: "The supply's relay stays closed once it was." },
+    Word { word: "blind-supply", what: "The supply switches, and its read-back is not wired." },
+    Word { word: "open-button", what: "The button's wire is off." },
+];
 
 static OVERRIDE: Keys = Keys::new(
     "replaced image",

@@ -10,7 +10,7 @@ use super::{
     device::{Replaced, device},
     drivers::DriverCatalogue,
     keys::{DEVICE, RIG},
-    model::{ChannelSpec, Device, Rig, SafeAction, VirtualDevice},
+    model::{BenchFault, ChannelSpec, Device, Rig, SafeAction, VirtualDevice},
 };
 use crate::{
     channel::link::{ChannelKind, POWERED_BY, Parameters, RETURNS_WITHIN},
@@ -135,6 +135,7 @@ pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Repor
             VirtualDevice {
                 chip: map.string("chip"),
                 seed: map.get("seed").map_or(1, |value| u64::try_from(value.integer()).unwrap_or(1)),
+                bench_fault: BenchFault::named(&map.string("bench-fault")),
                 verify_entry: map.get("verify-entry").and_then(|value| u32::try_from(value.integer()).ok()),
             }
         }),

@@ -72,6 +72,32 @@ pub struct VirtualDevice {
     pub seed: u64,
     /// Entry address of the firmware's signature check, for memoisation in power-cut searches.
     pub verify_entry: Option<u32>,
+    /// What is broken on the bench.
+    pub bench_fault: Option<BenchFault>,
+}
+
+/// What is broken on a virtual bench, on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BenchFault {
+    /// The supply's relay stays closed once it was.
+    Welded,
+    /// The supply switches, and its read-back is not wired.
+    BlindSupply,
+    /// The button's wire is off.
+    OpenButton,
+}
+
+impl BenchFault {
+    /// By its word in rig files.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        match word {
+            "welded" => Some(Self::Welded),
+            "blind-supply" => Some(Self::BlindSupply),
+            "open-button" => Some(Self::OpenButton),
+            _ => None,
+        }
+    }
 }
 
 /// A checked device profile.

@@ -1,0 +1,274 @@
+//! `hilbench prove`: runs every row of a proof matrix, each as a run of its own in a process of its own.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    num::NonZero,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use super::{Exit, arguments, arguments::MessageFormat, check, complain, out, wiring};
+use crate::{
+    diagnostic::{Code, Diagnostic, Place, Report},
+    event::Verdict,
+    journal::{find, new_run_id},
+    plan::{bind, load_plan},
+    prove::{Case, Expected, Judged, Matrix, Observed, Outcome, Proof, Row, judge},
+    rig::load_rig,
+    view::{CaseState, RunView, sanitise},
+};
+
+/// One run that is to be made.
+#[derive(Clone)]
+struct Job {
+    row: Row,
+    seed: Option<u64>,
+    is_virtual: bool,
+}
+
+pub(super) fn prove(arguments: &arguments::Prove) -> Exit {
+    let matrix = match Matrix::load(&arguments.matrix) {
+        Ok(matrix) => matrix,
+        Err(report) => {
+            check::print(&report, arguments.message_format);
+            return Exit::InvalidInput;
+        }
+    };
+    let jobs = match jobs(arguments, &matrix) {
+        Ok(jobs) => jobs,
+        Err(exit) => return exit,
+    };
+    let directory = arguments.store.store.join("proofs").join(new_run_id(jiff::Timestamp::now()).to_string());
+    let directory = match std::path::absolute(&directory).and_then(|path| fs::create_dir_all(&path).map(|()| path)) {
+        Ok(directory) => directory,
+        Err(error) => {
+            complain(&format!("error: cannot make {}: {error}; choose another place with --store", directory.display()));
+            return Exit::InvalidInput;
+        }
+    };
+    let stopping = Arc::new(AtomicBool::new(false));
+    watch_for_stop(&stopping);
+    let workers = arguments.jobs.map_or_else(|| thread::available_parallelism().map_or(1, NonZero::get), NonZero::get);
+    let rows = run_all(&jobs, workers, &directory, &stopping, arguments.message_format);
+    let proof = Proof { name: matrix.name.clone(), rows, not_for: matrix.not_for.clone() };
+    let stopped = stopping.load(Ordering::Relaxed);
+    if let Err(what) = keep(&proof, &directory, arguments) {
+        complain(&format!("error: {what}"));
+        return Exit::BenchError;
+    }
+    if arguments.message_format == MessageFormat::Human {
+        out(&format!("\n{}\n", proof.summary()));
+        for reason in proof.sensitivity().iter().filter(|reason| reason.found < reason.seeded) {
+            out(&format!("  {}: {} of {} found\n", reason.reason, reason.found, reason.seeded));
+        }
+        out(&format!("runs, proof.md and proof.json in {}\n", directory.display()));
+    }
+    match (stopped, proof.holds()) {
+        (true, _) => Exit::Inconclusive,
+        (false, true) => Exit::Pass,
+        (false, false) => Exit::Fail,
+    }
+}
+
+/// The runs that are to be made; all files are checked before the first.
+fn jobs(arguments: &arguments::Prove, matrix: &Matrix) -> Result<Vec<Job>, Exit> {
+    let wanted = |row: &Row| arguments.variant.is_empty() || arguments.variant.contains(&row.id);
+    if let Some(unknown) = arguments.variant.iter().find(|id| matrix.rows.iter().all(|row| row.id != **id)) {
+        let why = matrix.not_for.iter().find(|(id, ..)| id == unknown).map(|(.., why)| format!(" to run: {why}"));
+        let known: Vec<_> = matrix.rows.iter().map(|row| row.id.as_str()).collect();
+        let what = why.unwrap_or_else(|| format!("; it has {}", known.join(", ")));
+        let file = arguments.matrix.display();
+        complain(&format!("error: {file} has no `{}`{what}", sanitise::line(unknown, 40)));
+        return Err(Exit::InvalidInput);
+    }
+    let mut jobs = Vec::new();
+    let mut bad = false;
+    for row in matrix.rows.iter().filter(|row| wanted(row)) {
+        match examined(row) {
+            Ok(is_virtual) => {
+                let several = matches!(row.expected, Expected::Pass { twin: false }) && arguments.seeds > 1;
+                let seeds: Vec<_> = if several { (1..=u64::from(arguments.seeds)).map(Some).collect() } else { vec![None] };
+                jobs.extend(seeds.into_iter().map(|seed| Job { row: row.clone(), seed, is_virtual }));
+            }
+            Err(report) => {
+                complain(&format!("error: row {} cannot be run:", row.id));
+                check::print(&report, arguments.message_format);
+                bad = true;
+            }
+        }
+    }
+    if bad { Err(Exit::InvalidInput) } else { Ok(jobs) }
+}
+
+/// Checks the files of a row; tells whether its device is a virtual one.
+fn examined(row: &Row) -> Result<bool, Report> {
+    let rig = load_rig(&row.rig, &wiring::catalogue())?;
+    let plan = load_plan(&row.plan)?;
+    let bound = bind(&plan, &rig)?;
+    let named = match &row.expected {
+        Expected::Fail { case, .. } => Some(case),
+        _ => row.only.as_ref(),
+    };
+    if let Some(case) = named.filter(|case| bound.plan.cases.iter().all(|known| known.id != **case)) {
+        let place = Place::start(&plan.source);
+        let known = bound.plan.cases.iter().map(|case| case.id.as_str());
+        let message = format!("the plan has no case `{case}`, which row {} names", row.id);
+        let diagnostic = Diagnostic::new(Code::UnclearRow, place, message).did_you_mean(case, known);
+        return Err(Report { diagnostics: vec![diagnostic] });
+    }
+    Ok(rig.rig.virtual_device.is_some())
+}
+
+/// The runs get the terminal's interrupt themselves and end safely; no more are begun.
+fn watch_for_stop(stopping: &Arc<AtomicBool>) {
+    let stopping = Arc::clone(stopping);
+    thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            stopping.store(true, Ordering::Relaxed);
+            complain("stopping: the runs that are under way reach their safe state, no more are begun");
+        }
+    });
+}
+
+fn run_all(jobs: &[Job], workers: usize, directory: &Path, stopping: &AtomicBool, format: MessageFormat) -> Vec<Judged> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<BTreeMap<usize, Judged>> = Mutex::default();
+    let work = || {
+        while !stopping.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(index) else { break };
+            let judged = run_one(job, &directory.join(format!("{index:03}-{}", file_name(&job.row.id))));
+            if format == MessageFormat::Human {
+                out(&line(&judged));
+            }
+            done.lock().unwrap_or_else(PoisonError::into_inner).insert(index, judged);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..workers.clamp(1, jobs.len().max(1)) {
+            scope.spawn(work);
+        }
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+/// Identities come from a file: no path may be made of them.
+fn file_name(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(32).collect()
+}
+
+fn run_one(job: &Job, place: &Path) -> Judged {
+    let start = Instant::now();
+    let observed = started(job, place).and_then(|()| observed(place));
+    let (observed, outcome) = match observed {
+        Ok(observed) => {
+            let outcome = judge(&job.row.expected, &observed);
+            (Some(observed), outcome)
+        }
+        Err(what) => (None, Outcome::NoVerdict(what)),
+    };
+    Judged { row: job.row.clone(), seed: job.seed, observed, outcome, took: start.elapsed() }
+}
+
+/// Makes the run, to its end.
+fn started(job: &Job, place: &Path) -> Result<(), String> {
+    let failed = |what: &str, error: std::io::Error| format!("{what}: {error}");
+    fs::create_dir_all(place).map_err(|error| failed("cannot make the run's directory", error))?;
+    let said = File::create(place.join("output.txt")).map_err(|error| failed("cannot keep the run's output", error))?;
+    let also = said.try_clone().map_err(|error| failed("cannot keep the run's output", error))?;
+    let program = std::env::current_exe().map_err(|error| failed("cannot find this program", error))?;
+    let mut command = Command::new(program);
+    command.arg("run").arg(&job.row.plan).arg("--rig").arg(&job.row.rig).arg("--store").arg(place);
+    // The rows share the cores, not the cuts of one row.
+    command.args(["--threads", "1"]);
+    if let Some(case) = &job.row.only {
+        command.args(["--case", case]);
+    }
+    if let Some(seed) = job.seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    if job.is_virtual {
+        // A virtual bench is there as often as somebody starts it.
+        command.env("HILBENCH_LEASES", place.join("leases"));
+    } else {
+        command.args(["--wait", "1h"]);
+    }
+    command.stdin(Stdio::null()).stdout(said).stderr(also);
+    command.status().map(drop).map_err(|error| failed("cannot start the run", error))
+}
+
+/// What the run's journal says.
+fn observed(place: &Path) -> Result<Observed, String> {
+    let told = |error: String| {
+        let output = fs::read_to_string(place.join("output.txt")).unwrap_or_default();
+        let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        format!("{error}; its last words: {}", sanitise::line(last, 200))
+    };
+    let run = find(&place.join("runs"), "latest").map_err(|error| told(error.to_string()))?;
+    let log = run.read().map_err(|error| told(error.to_string()))?;
+    let view = RunView::of(&log.events);
+    let finish = view.finish.as_ref().ok_or_else(|| told("the run did not come to its end".to_owned()))?;
+    let case = |case: &crate::view::CaseView| {
+        let (verdict, reason) = match &case.state {
+            CaseState::Finished { verdict, reason, .. } => {
+                (Some(*verdict), reason.as_ref().map(|reason| reason.code.to_string()))
+            }
+            CaseState::Waiting | CaseState::Running | CaseState::Skipped(_) => (None, None),
+        };
+        Case { id: case.name().to_owned(), verdict, reason }
+    };
+    Ok(Observed {
+        verdict: finish.verdict,
+        safe: view.safe_state.finished.as_ref().is_some_and(|(ok, _)| *ok),
+        cases: view.plan_cases().map(case).collect(),
+    })
+}
+
+fn line(judged: &Judged) -> String {
+    let Judged { row, seed, outcome, took, observed } = judged;
+    let sign = if outcome.is_good() { "ok  " } else { "BAD " };
+    let seed = seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
+    let plan = row.plan.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let passed = || {
+        let all = observed.iter().flat_map(|observed| &observed.cases);
+        all.filter(|case| case.verdict == Some(Verdict::Pass)).count()
+    };
+    let what = match (&row.expected, outcome.is_good()) {
+        (_, false) => outcome.words(),
+        (Expected::Pass { .. }, true) => format!("{} cases pass", passed()),
+        (Expected::Fail { case, reason }, true) => format!("{case}: {reason}"),
+        (Expected::Bench { verdict }, true) => format!("{verdict}, and nothing said about the device"),
+    };
+    format!(
+        "{sign}{:<5} {} ({plan}{seed}): {}  {:.1} s\n",
+        sanitise::line(&row.id, 16),
+        sanitise::line(&row.name, 80),
+        sanitise::line(&what, 200),
+        took.as_secs_f64()
+    )
+}
+
+/// Writes the table beside the runs, and where else it was asked for.
+fn keep(proof: &Proof, directory: &Path, arguments: &arguments::Prove) -> Result<(), String> {
+    let json = proof.json().map_err(|error| error.to_string())?;
+    let markdown = proof.markdown();
+    let beside = (directory.join("proof.json"), directory.join("proof.md"));
+    let mut files: Vec<(PathBuf, &str)> = vec![(beside.0, &json), (beside.1, &markdown)];
+    files.extend(arguments.json.iter().map(|path| (path.clone(), json.as_str())));
+    files.extend(arguments.markdown.iter().map(|path| (path.clone(), markdown.as_str())));
+    for (path, text) in files {
+        fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    if arguments.message_format == MessageFormat::Json {
+        out(&json);
+    }
+    Ok(())
+}
