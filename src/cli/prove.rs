@@ -219,7 +219,7 @@ fn observed(place: &Path) -> Result<Observed, String> {
     let case = |case: &crate::view::CaseView| {
         let (verdict, reason) = match &case.state {
             CaseState::Finished { verdict, reason, .. } => {
-                (Some(*verdict), reason.as_ref().map(|reason| reason.code.to_string()))
+                (Some(*verdict), reason.as_ref().map(|reason| reason.code.clone()))
             }
             CaseState::Waiting | CaseState::Running | CaseState::Skipped(_) => (None, None),
         };
