@@ -224,6 +224,7 @@ fn setup(store: &Path, path: &Path, steps: Vec<Step>) -> Setup {
         guard: None,
         cuts: CutOptions::default(),
         desk: hilbench::run::desk::Desk::default(),
+        fail_fast: false,
         hold: None,
     }
 }

@@ -94,6 +94,7 @@ fn setup(store: &Path, number: u64, steps: usize) -> Setup {
         guard: None,
         cuts: CutOptions::default(),
         desk: hilbench::run::desk::Desk::default(),
+        fail_fast: false,
         hold: None,
     }
 }

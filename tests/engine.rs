@@ -451,6 +451,7 @@ impl Bench {
             guard: None,
             cuts: CutOptions::default(),
             desk: Desk::default(),
+            fail_fast: false,
             hold: None,
         };
         let (requests, served) = mpsc::channel(4);

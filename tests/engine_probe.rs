@@ -213,6 +213,7 @@ async fn ran(probe: &Probe, sacrificial: bool, steps: Vec<StepKind>) -> Ran {
         guard: None,
         cuts: CutOptions::default(),
         desk: hilbench::run::desk::Desk::default(),
+        fail_fast: false,
         hold: None,
     };
     let (_requests, served) = mpsc::channel(4);

@@ -159,6 +159,7 @@ async fn ran(rig: Rig, steps: Vec<StepKind>, desk: Desk, requests: Vec<(Duration
         guard: None,
         cuts: CutOptions::default(),
         desk,
+        fail_fast: false,
         hold: None,
     };
     let (sender, served) = mpsc::channel(4);

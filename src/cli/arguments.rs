@@ -86,6 +86,9 @@ pub struct Run {
     /// Threads of a power-cut search; 0 for one per core.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
+    /// End with the first case that does not pass; the others are skipped.
+    #[arg(long)]
+    pub fail_fast: bool,
     /// Execute every signature check in a power-cut search instead of remembering those already seen.
     #[arg(long)]
     pub execute_checks: bool,

@@ -236,6 +236,7 @@ fn prove(arguments: &arguments::Doctor, file: RigFile) -> Exit {
         seed: None,
         threads: 0,
         execute_checks: false,
+        fail_fast: false,
         answers: None,
         unattended: None,
         wait: None,

@@ -189,6 +189,10 @@ fn started(job: &Job, place: &Path) -> Result<(), String> {
     command.arg("run").arg(&job.row.plan).arg("--rig").arg(&job.row.rig).arg("--store").arg(place);
     // The rows share the cores, not the cuts of one row.
     command.args(["--threads", "1"]);
+    // Only what goes wrong first is looked at.
+    if matches!(job.row.expected, Expected::Fail { .. }) {
+        command.arg("--fail-fast");
+    }
     if let Some(case) = &job.row.only {
         command.args(["--case", case]);
     }
@@ -218,9 +222,7 @@ fn observed(place: &Path) -> Result<Observed, String> {
     let finish = view.finish.as_ref().ok_or_else(|| told("the run did not come to its end".to_owned()))?;
     let case = |case: &crate::view::CaseView| {
         let (verdict, reason) = match &case.state {
-            CaseState::Finished { verdict, reason, .. } => {
-                (Some(*verdict), reason.as_ref().map(|reason| reason.code.clone()))
-            }
+            CaseState::Finished { verdict, reason, .. } => (Some(*verdict), reason.as_ref().map(|reason| reason.code.clone())),
             CaseState::Waiting | CaseState::Running | CaseState::Skipped(_) => (None, None),
         };
         Case { id: case.name().to_owned(), verdict, reason }

@@ -233,6 +233,7 @@ fn assemble(arguments: &arguments::Run, bound: Bound, desk: &Desk) -> Result<(Se
         wait: arguments.wait.map(Span::duration),
         guard: Some(vec![guard.display().to_string(), "guard".to_owned()]),
         cuts,
+        fail_fast: arguments.fail_fast,
         desk: desk.clone(),
         hold: bench.map(|bench| Box::new(bench) as Box<dyn std::any::Any + Send>),
     };

@@ -61,6 +61,8 @@ pub struct Setup {
     pub guard: Option<Vec<String>>,
     /// How power-cut searches are done.
     pub cuts: CutOptions,
+    /// Runs no case after the first that did not pass.
+    pub fail_fast: bool,
     /// Where the operator is asked.
     pub desk: Desk,
     /// Whatever must live as long as the run: the virtual bench behind the drivers.
@@ -147,7 +149,7 @@ impl Tally {
 }
 
 async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
-    let Setup { plan, rig, skipped, registry, clock, header, leases, wait, guard, cuts, desk, journal, hold } = setup;
+    let Setup { plan, rig, skipped, registry, clock, header, leases, wait, guard, cuts, fail_fast, desk, journal, hold } = setup;
     let started = Instant::now();
     let mut tally = Tally::default();
     let holder =
@@ -177,7 +179,7 @@ async fn perform(setup: Setup, recorder: Recorder, stop: StopSignal) -> RunEnd {
                 Ok(images) => {
                     let device = rig.device.clone();
                     let shared = Arc::new(Shared { device, images, bench, recorder: recorder.clone(), stop, cuts, desk });
-                    bug = cases(&plan, &skipped, &shared, &mut tally).await;
+                    bug = cases(&plan, &skipped, &shared, fail_fast, &mut tally).await;
                     finally(&plan, &shared, &mut tally).await;
                     safe = match Arc::try_unwrap(shared) {
                         Ok(shared) => finish(shared.bench, &rig, &recorder, &mut tally).await,
@@ -273,7 +275,7 @@ fn watch(rig: &Rig, journal: &Journal, leases: &Path, held: &[Lease]) -> Watch {
 }
 
 /// Runs the cases in order. Returns whether a step panicked.
-async fn cases(plan: &Plan, skipped: &[(CaseId, String)], shared: &Arc<Shared>, tally: &mut Tally) -> bool {
+async fn cases(plan: &Plan, skipped: &[(CaseId, String)], shared: &Arc<Shared>, fail_fast: bool, tally: &mut Tally) -> bool {
     let recorder = &shared.recorder;
     let run_deadline = shared.bench.clock.now().after(plan.timeout);
     let mut broken: Option<String> = None;
@@ -305,6 +307,9 @@ async fn cases(plan: &Plan, skipped: &[(CaseId, String)], shared: &Arc<Shared>, 
             broken = Some("the journal cannot be written".to_owned());
         }
         recorder.fact(Fact::CaseFinished { case: id, verdict, reason: reason.clone(), step });
+        if fail_fast && verdict != Verdict::Pass && broken.is_none() {
+            broken = Some(format!("`{}` did not pass, and the run ends with the first such case", case.id));
+        }
         let reason = reason.map(|reason| Reason { text: format!("{}: {}", case.id, reason.text), ..reason });
         tally.add(verdict, reason);
     }

@@ -126,6 +126,7 @@ async fn with(script: Vec<(u64, Happens)>, steps: Vec<CloudStep>, proven: bool, 
         guard: None,
         cuts: CutOptions::default(),
         desk: hilbench::run::desk::Desk::default(),
+        fail_fast: false,
         hold: None,
     };
     let (_requests, served) = mpsc::channel(4);

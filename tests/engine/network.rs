@@ -128,6 +128,7 @@ async fn run_on(net: &Arc<Net>, timeout: Duration, steps: Vec<Step>) -> (Verdict
         guard: None,
         cuts: CutOptions::default(),
         desk: Desk::default(),
+        fail_fast: false,
         hold: None,
     };
     let (_requests, served) = mpsc::channel(4);

@@ -154,6 +154,7 @@ async fn run_with(model: Model, usb: UsbStep, timeout: Duration) -> (Ran, Arc<Mo
         guard: None,
         cuts: CutOptions::default(),
         desk: hilbench::run::desk::Desk::default(),
+        fail_fast: false,
         hold: None,
     };
     let (_requests, served) = mpsc::channel(4);

@@ -113,3 +113,24 @@ fn a_wrong_matrix_costs_nothing_but_a_message() {
     files.prove(&variant("virtual-lock.yaml", ROLLBACK), &["--variant", "V99"]).refused(&["no `V99`", "V13"]);
     assert!(!files.bench.store().join("proofs").exists(), "nothing was run");
 }
+
+#[test]
+fn a_run_that_ends_with_the_first_bad_case_skips_the_others_and_is_safe() {
+    let files = Files::new();
+    let swapped = PLAN.replace("id: genuine", "id: zz").replace("id: rollback", "id: genuine");
+    let (first, second) = (swapped.find("  - id: zz").unwrap(), swapped.find("  - id: genuine").unwrap());
+    let end = swapped.find("finally:").unwrap();
+    let text = format!("{}{}{}{}", &swapped[..first], &swapped[second..end], &swapped[first..second], &swapped[end..]);
+    let plan = files.bench.file("plan.yaml", text);
+    let rig = shipped("rigs/variants/no-version-check.yaml");
+    let run = |more: &[&str]| {
+        let words = ["run", plan.to_str().unwrap(), "--rig", rig.to_str().unwrap()];
+        let ended = files.bench.hilbench(words.iter().chain(more));
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        files.bench.summary()
+    };
+    let summary = run(&["--fail-fast"]);
+    assert_eq!((summary["cases"][0]["verdict"].as_str(), summary["cases"][1]["state"].as_str()), (Some("fail"), Some("skipped")));
+    assert!(summary["cases"][1]["skipped"].as_str().unwrap().contains("`genuine` did not pass"), "{summary}");
+    assert_eq!(summary["safe-state"]["ok"], true);
+}
