@@ -187,14 +187,7 @@ async fn run(shared: &Arc<Shared>, lab: Arc<dyn CutLab>, plan: CutPlan, id: &Ste
     Ok(found)
 }
 
-fn cut_plan(
-    shared: &Shared,
-    old: &str,
-    new: &str,
-    torn: u32,
-    second: u32,
-    settings: Option<&str>,
-) -> Result<CutPlan, Ended> {
+fn cut_plan(shared: &Shared, old: &str, new: &str, torn: u32, second: u32, settings: Option<&str>) -> Result<CutPlan, Ended> {
     let spec =
         shared.device.interruption.as_ref().ok_or_else(|| Ended::fault("the device profile declares no `interruption`"))?;
     let version = |role: &str| {

@@ -201,7 +201,11 @@ static READ_MEMORY: Keys = Keys::new(
             Shape::Pattern,
             "Must be found in the bytes: the positive control of a search. Without it there the step is inconclusive.",
         ),
-        Key::optional("lacks", Shape::Pattern, "Must not be found in the bytes. If they cannot be read the step is inconclusive."),
+        Key::optional(
+            "lacks",
+            Shape::Pattern,
+            "Must not be found in the bytes. If they cannot be read the step is inconclusive.",
+        ),
         REASON,
         MEANING,
     ],
