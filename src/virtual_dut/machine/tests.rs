@@ -154,8 +154,10 @@ fn a_debugger_steps_in_the_middle_of_a_call_answered_from_memory_and_the_device_
         machine.now()
     };
     let executed = ready(false);
-    assert_eq!(ready(false), executed);
-    assert!(ready(true).abs_diff(executed) < CYCLES_PER_SECOND / 100);
+    for disturb in [false, true] {
+        // Looked at once a millisecond.
+        assert!(ready(disturb).abs_diff(executed) < CYCLES_PER_SECOND / 500, "disturbed: {disturb}");
+    }
 }
 
 #[test]
