@@ -185,6 +185,10 @@ pub enum StepKind {
         length: u32,
         /// `Some(true)`: must be readable; `Some(false)`: must be refused; `None`: recorded only.
         readable: Option<bool>,
+        /// Must be found in the bytes, as proof that the search finds it; inconclusive otherwise.
+        holds: Option<Template>,
+        /// Must not be found in the bytes.
+        lacks: Option<Template>,
         /// Reason when it is otherwise.
         fail_as: Option<FailAs>,
     },
@@ -293,6 +297,10 @@ pub enum StepKind {
         torn: u32,
         /// Second cuts per first cut, 0 to 64.
         second: u32,
+        /// Procedure in place of the profile's, whose value every cut must leave as it was.
+        settings: Option<String>,
+        /// Reason when it did not.
+        fail_as: Option<FailAs>,
     },
 }
 

@@ -26,7 +26,7 @@ use hilbench::{
         registry::Registry,
     },
     step::{
-        FailAs, Step, StepKind,
+        FailAs, Step, StepKind, Template,
         probe::{Lock, ProbeStep},
     },
 };
@@ -326,6 +326,25 @@ async fn a_dump_that_is_refused_is_inconclusive_and_one_that_breaks_off_a_fault(
     ran(&fake, false, vec![dump(0, 600_000), lock(Lock::Open)]).await.is(Verdict::Error, "unplugged");
     let ended = ran(&Probe::with(Ok((LockVerdict::Open, true))), false, vec![dump(u32::MAX - 3, 16), lock(Lock::Open)]).await;
     assert_ne!(ended.verdict, Verdict::Pass);
+}
+
+/// Byte `at` of the fake probe's memory is `at / 3`.
+fn search(address: u32, holds: Option<&str>, lacks: Option<&str>) -> StepKind {
+    let pattern = |text: &str| Template(text.to_owned());
+    let fail_as = Some(FailAs { code: "FRS-RAM".to_owned(), text: String::new() });
+    let (holds, lacks) = (holds.map(pattern), lacks.map(pattern));
+    StepKind::ReadMemory { channel: "probe".to_owned(), address, length: 300, readable: None, holds, lacks, fail_as }
+}
+
+#[tokio::test]
+async fn memory_is_searched_and_a_search_that_proves_nothing_does_not_pass() {
+    let fake = Probe::with(Ok((LockVerdict::Open, true)));
+    ran(&fake, false, vec![search(0, Some("AAABBBCCC"), Some("AABBCC"))]).await.is(Verdict::Pass, "");
+    ran(&fake, false, vec![search(0, None, Some("AAABBBCCC"))]).await.is(Verdict::Fail, "FRS-RAM: `AAABBBCCC` is at 0x000000c3");
+    // What was to be there is not: the search may be of the wrong place. That is nothing against the device.
+    ran(&fake, false, vec![search(0, Some("canary"), Some("other"))]).await.is(Verdict::Inconclusive, "NO-WITNESS");
+    ran(&fake, false, vec![search(0, Some("AAABBBCCC"), None)]).await.is(Verdict::Inconclusive, "NOTHING-JUDGED");
+    ran(&fake, false, vec![search((1 << 20) - 8, None, Some("canary"))]).await.is(Verdict::Inconclusive, "REFUSED");
 }
 
 #[tokio::test]

@@ -46,6 +46,19 @@ BOOTLOADERS = [
     ("bootloader-no-version-check", "FAULT_NO_VERSION_CHECK", "no-version-check", "the security counter is not compared"),
     ("bootloader-swap-status-not-persisted", "FAULT_SWAP_STATUS_NOT_PERSISTED", "swap-status-not-persisted",
      "the progress of a swap is not written to flash"),
+    ("bootloader-head-only-hashed", "FAULT_HEAD_ONLY_HASHED", "head-only-hashed", "the signature covers the first 4 KiB only"),
+    ("bootloader-last-block-not-hashed", "FAULT_LAST_BLOCK_NOT_HASHED", "last-block-not-hashed", "the signature covers whole blocks of 128 bytes only"),
+    ("bootloader-signature-optional", "FAULT_SIGNATURE_OPTIONAL", "signature-optional", "an erased signature counts as none, and none is needed"),
+    ("bootloader-sample-key", "FAULT_SAMPLE_KEY", "sample-key", "a key whose secret is public is trusted too"),
+    ("bootloader-no-product-check", "FAULT_NO_PRODUCT_CHECK", "no-product-check", "the product id is not compared"),
+    ("bootloader-counter-early", "FAULT_COUNTER_EARLY", "counter-early", "the security counter is raised before the confirmation"),
+    ("bootloader-counter-never", "FAULT_COUNTER_NEVER", "counter-never", "the security counter is never raised"),
+    ("bootloader-revert-forgotten", "FAULT_REVERT_FORGOTTEN", "revert-forgotten", "a revert that was cut goes on as an update"),
+    ("bootloader-single-copy", "FAULT_BOOTLOG_SINGLE_COPY", "single-copy", "the boot state has one copy, which is erased and then written"),
+    ("bootloader-no-revert", "FAULT_NO_REVERT", "no-revert", "a new image is permanent without confirmation"),
+    ("bootloader-no-watchdog", "FAULT_NO_WATCHDOG", "no-watchdog", "the watchdog is not started"),
+    ("bootloader-no-lock", "FAULT_NO_LOCK", "no-lock", "the debug port is never closed"),
+    ("bootloader-slow-verify", "TWIN_SLOW_VERIFY", None, "harmless twin: checks each signature twice"),
     ("bootloader-verbose", "TWIN_VERBOSE", None, "harmless twin: names every page of a swap on the console"),
 ]
 BOOT_SYMBOLS = ["crypto_ed25519_check", "boot", "image_refusal", "swap_finish", "nvm_copy_page", "bootlog_append", "recovery"]
@@ -58,6 +71,24 @@ APPLICATIONS = [
     ("lock-v2-wrong-key", 2, 2, PRODUCT, "unknown", None, "lock-v2 signed by a key that no bootloader trusts"),
     ("lock-v2-wrong-product", 2, 2, OTHER_PRODUCT, "vendor", None, "genuine image for another product"),
     ("lock-v2-hang", 2, 2, PRODUCT, "vendor", "APP_HANG", "genuine image that stops before it is up and never feeds the watchdog"),
+    ("lock-v1-reset-logical", 1, 1, PRODUCT, "vendor", "FAULT_RESET_LOGICAL", "fault: a reset leaves the records of users without default in the log"),
+    ("lock-v1-reset-in-two-steps", 1, 1, PRODUCT, "vendor", "FAULT_RESET_IN_TWO_STEPS", "fault: a reset makes the settings permanent before it erases users"),
+    ("lock-v1-reset-early-ok", 1, 1, PRODUCT, "vendor", "FAULT_RESET_EARLY_OK", "fault: a reset is confirmed before anything is erased"),
+    ("lock-v1-reset-default-pin", 1, 1, PRODUCT, "vendor", "FAULT_RESET_DEFAULT_PIN", "fault: after a reset the PIN is 0000 and not that of the label"),
+    ("lock-v1-reset-unauthenticated", 1, 1, PRODUCT, "vendor", "FAULT_RESET_UNAUTHENTICATED", "fault: the command for a reset needs no login"),
+    ("lock-v1-reset-unlocks", 1, 1, PRODUCT, "vendor", "FAULT_RESET_UNLOCKS", "fault: a reset erases UICR too, and the lock of the debug port with it"),
+    ("lock-v1-peek", 1, 1, PRODUCT, "vendor", "FAULT_PEEK", "fault: a command that nobody declares reads memory"),
+    ("lock-v1-log-secret", 1, 1, PRODUCT, "vendor", "FAULT_LOG_SECRET", "fault: the log at start shows the PIN"),
+    ("lock-v1-log", 1, 1, PRODUCT, "vendor", "TWIN_LOG", "harmless twin: the log at start tells more, and no secret"),
+    ("lock-v2-counter-never", 2, 2, PRODUCT, "vendor", "FAULT_COUNTER_NEVER", "fault: the confirmation does not raise the counter; for bootloader-counter-never"),
+]
+
+# For the bootloaders whose signature covers a part only, releases that are signed so: image, release, how much of it is signed, what it is.
+PARTLY_SIGNED = [
+    ("lock-v1-head-signed", "lock-v1", lambda size: min(size, 4096), "for bootloader-head-only-hashed"),
+    ("lock-v2-head-signed", "lock-v2", lambda size: min(size, 4096), "for bootloader-head-only-hashed"),
+    ("lock-v1-blocks-signed", "lock-v1", lambda size: size - size % 128, "for bootloader-last-block-not-hashed"),
+    ("lock-v2-blocks-signed", "lock-v2", lambda size: size - size % 128, "for bootloader-last-block-not-hashed"),
 ]
 
 
@@ -98,9 +129,12 @@ class Builder:
         self.directory = directory
         self.monocypher = monocypher_sources
         self.objects = {}
-        public = ed25519.public_key(key("vendor")[1])
-        rows = ["    " + " ".join(f"0x{byte:02x}," for byte in public[i:i + 16]) for i in (0, 16)]
-        (directory / "signing_key.h").write_text("static const unsigned char signing_key[32] = {\n" + "\n".join(rows) + "\n};\n")
+        def array(name, public):
+            rows = ["    " + " ".join(f"0x{byte:02x}," for byte in public[i:i + 16]) for i in (0, 16)]
+            return f"static const unsigned char {name}[32] = {{\n" + "\n".join(rows) + "\n};\n"
+
+        sample = "#ifdef FAULT_SAMPLE_KEY\n" + array("sample_key", ed25519.public_key(key("unknown")[1])) + "#endif\n"
+        (directory / "signing_key.h").write_text(array("signing_key", ed25519.public_key(key("vendor")[1])) + sample)
 
     def compile(self, source, flags):
         identity = (str(source), tuple(flags))
@@ -141,9 +175,10 @@ class Builder:
         return payload + b"\xff" * (-len(payload) % 4), symbols
 
 
-def container(payload, major, counter, product, seed):
+def container(payload, major, counter, product, seed, covered=lambda size: size):
     header = struct.pack("<16I", 0x314C4248, 64, len(payload), LOAD, product, major << 16, counter, *[0] * 9)
-    return header + payload + ed25519.sign(seed, header + payload)
+    signed = header + payload
+    return signed + ed25519.sign(seed, signed[:covered(len(signed))])
 
 
 class Address(int):
@@ -193,10 +228,15 @@ def build(directory):
             ("kind", "bootloader"), ("address", Address(0)), ("product", Address(PRODUCT)), ("fault", fault), ("key", key("vendor")[0]),
             ("verify-entry", symbols["crypto_ed25519_check"]), ("note", note),
         ], [(symbol, symbols[symbol]) for symbol in BOOT_SYMBOLS])
-    for image, major, counter, product, signer, define, note in APPLICATIONS:
+    everything = lambda size: size
+    rows = [(row[0], *row, everything) for row in APPLICATIONS]
+    for image, release, covered, note in PARTLY_SIGNED:
+        original = next(row for row in APPLICATIONS if row[0] == release)
+        rows.append((image, *original[:-1], f"{release} {note}", covered))
+    for image, _, major, counter, product, signer, define, note, covered in rows:
         payload, symbols = builder.application(image, major, define)
         identity, seed = key(signer)
-        add(image, container(payload, major, counter, product, seed), [
+        add(image, container(payload, major, counter, product, seed, covered), [
             ("kind", "container"), ("address", Address(0x6000)), ("product", Address(product)), ("version", f"{major}.0.0"), ("counter", counter), ("key", identity),
             ("note", note),
         ], [("application", symbols["application"])])

@@ -8,13 +8,11 @@ use crate::{
     document::{Map, Value},
     step::{
         Template,
-        check::{Setting, Walk},
+        check::{REPEATABLE, Setting, Walk},
         pattern,
         world::World,
     },
 };
-
-const ALLOWED: &[&str] = &["send", "expect", "send-image", "do"];
 
 /// Checks `interruption:` of a profile; `profile` is the profile's own map.
 pub(super) fn check(world: &World, profile: &Map, map: &Map, report: &mut Report) {
@@ -66,7 +64,7 @@ pub(super) fn check(world: &World, profile: &Map, map: &Map, report: &mut Report
                 .related(facts.place.clone(), "the procedure"),
             );
         }
-        for kind in facts.kinds.iter().filter(|kind| !ALLOWED.contains(&kind.as_str())) {
+        for kind in facts.kinds.iter().filter(|kind| !REPEATABLE.contains(&kind.as_str())) {
             let message = format!("procedure `{name}` uses `{kind}`, which a power-cut search cannot repeat");
             report.push(
                 Diagnostic::new(Code::StepNotAllowed, value.place.clone(), message)

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use super::{
-    execute::{Executor, Shared, compile},
+    execute::{Executor, Shared, compile, failed},
     outcome::{Ended, code},
     values::{self, Unresolved, Values},
 };
@@ -49,7 +49,7 @@ pub async fn search(
     id: &StepId,
     number: &str,
 ) -> Result<Vec<EvidenceRef>, Ended> {
-    let StepKind::PowerCutSearch { channel, during, old, new, torn, second } = kind else {
+    let StepKind::PowerCutSearch { channel, during, old, new, torn, second, settings, fail_as } = kind else {
         return Err(Ended::fault("not a power-cut search"));
     };
     let lab = match shared.bench.supplies.get(channel) {
@@ -58,7 +58,7 @@ pub async fn search(
     };
     let lab =
         lab.ok_or_else(|| Ended::fault(format!("the supply on {channel} cannot see flash operations; use a virtual rig")))?;
-    let plan = cut_plan(shared, old, new, *torn, *second)?;
+    let plan = cut_plan(shared, old, new, *torn, *second, settings.as_deref())?;
 
     blocking(shared, &lab, |lab| lab.begin()).await?;
     let mut deeper = None;
@@ -78,9 +78,13 @@ pub async fn search(
         shared.recorder.fact(Fact::CutsFinished { step: id.clone(), judged, of, bad, upper_95 });
     }
     if let Some(outcome) = found.worst {
-        let code = outcome.reason_code().unwrap_or(code::UNEXPECTED).to_owned();
         let told = found.told.map(|(point, reproduce)| format!(" at {point}; repeat it with: {reproduce}")).unwrap_or_default();
         let text = format!("{bad} of {judged} cuts ended badly; worst: {}{told}", words(outcome));
+        // The plan's own words are about the value that it asks for, and about nothing worse.
+        if outcome == CutOutcome::SettingsLost {
+            return Err(failed(fail_as.as_ref(), outcome.reason_code().unwrap_or(code::UNEXPECTED), &text).with(found.evidence));
+        }
+        let code = outcome.reason_code().unwrap_or(code::UNEXPECTED).to_owned();
         return Err(Ended::Judged { verdict: Verdict::Fail, reason: Reason { code, text }, evidence: found.evidence });
     }
     if of.is_none_or(|of| judged < of) {
@@ -183,7 +187,7 @@ async fn run(shared: &Arc<Shared>, lab: Arc<dyn CutLab>, plan: CutPlan, id: &Ste
     Ok(found)
 }
 
-fn cut_plan(shared: &Shared, old: &str, new: &str, torn: u32, second: u32) -> Result<CutPlan, Ended> {
+fn cut_plan(shared: &Shared, old: &str, new: &str, torn: u32, second: u32, settings: Option<&str>) -> Result<CutPlan, Ended> {
     let spec =
         shared.device.interruption.as_ref().ok_or_else(|| Ended::fault("the device profile declares no `interruption`"))?;
     let version = |role: &str| {
@@ -200,7 +204,7 @@ fn cut_plan(shared: &Shared, old: &str, new: &str, torn: u32, second: u32) -> Re
         recovery: values::span(&spec.recovery, &shared.device)?,
         old_version: version(old)?,
         new_version: version(new)?,
-        settings: exchanges(&spec.settings, None)?,
+        settings: exchanges(settings.unwrap_or(&spec.settings), None)?,
         counter: exchanges(&spec.counter, None)?,
         confirm: exchanges(&spec.confirm, None)?,
         update: [exchanges(&spec.update, Some(new))?, exchanges(&spec.confirm, None)?].concat(),

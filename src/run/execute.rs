@@ -190,8 +190,9 @@ impl Executor {
                     let proof = self.probe(channel)?.lock().await.reset().await?;
                     Ok(self.stimulus(proof, id))
                 }
-                StepKind::ReadMemory { channel, address, length, readable, fail_as } => {
-                    self.read_memory(channel, *address, *length, *readable, fail_as.as_ref(), id).await
+                StepKind::ReadMemory { channel, address, length, readable, holds, lacks, fail_as } => {
+                    let searched = [holds.as_ref(), lacks.as_ref()];
+                    self.read_memory(channel, *address, *length, *readable, searched, fail_as.as_ref(), id).await
                 }
                 StepKind::Wait { time } => self.pause(*time).await.map(|()| Passed::default()),
                 StepKind::Do { procedure, with, expect, fail_as, silence } => {
@@ -347,10 +348,17 @@ impl Executor {
         address: u32,
         len: u32,
         readable: Option<bool>,
+        searched: [Option<&Template>; 2],
         fail_as: Option<&FailAs>,
         id: &StepId,
     ) -> StepResult {
         let shared = Arc::clone(&self.shared);
+        let compiled = |pattern: &Template| -> Result<(String, Regex), Ended> {
+            let source = self.pattern(pattern)?;
+            compile(&source).map(|regex| (source, regex))
+        };
+        let [holds, lacks] = searched.map(|pattern| pattern.map(compiled).transpose());
+        let (holds, lacks) = (holds?, lacks?);
         shared.bench.announce(channel, Act::ReadMemory { address, len }, Some(id)).await?;
         let read = self.probe(channel)?.lock().await.read(address, len).await?;
         let (was_readable, text, bytes) = match &read {
@@ -360,9 +368,25 @@ impl Executor {
         let name = format!("{}-{address:08x}.{}", id.as_str().replace(['/', '.'], "-"), if was_readable { "bin" } else { "txt" });
         let evidence: Vec<_> = shared.recorder.evidence(&name, bytes).into_iter().collect();
         match readable {
-            Some(wanted) if wanted != was_readable => Err(failed(fail_as, code::UNEXPECTED, &text).with(evidence)),
-            _ => Ok(Passed { evidence, judged: readable.is_some() }),
+            Some(wanted) if wanted != was_readable => return Err(failed(fail_as, code::UNEXPECTED, &text).with(evidence)),
+            Some(_) | None => {}
         }
+        if (holds.is_some() || lacks.is_some()) && !was_readable {
+            return Err(Ended::judged(Verdict::Inconclusive, code::REFUSED, text).with(evidence));
+        }
+        if let Some((source, regex)) = &holds
+            && !regex.is_match(bytes)
+        {
+            let text = format!("`{source}` is not in the {len} bytes at {address:#010x}, so a search there proves nothing");
+            return Err(Ended::judged(Verdict::Inconclusive, code::NO_WITNESS, text).with(evidence));
+        }
+        if let Some((source, regex)) = &lacks
+            && let Some(found) = regex.find(bytes)
+        {
+            let text = format!("`{source}` is at {:#010x}", address as usize + found.start());
+            return Err(failed(fail_as, code::UNEXPECTED, &text).with(evidence));
+        }
+        Ok(Passed { evidence, judged: readable.is_some() || lacks.is_some() })
     }
 
     // --- judgements ---

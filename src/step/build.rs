@@ -100,6 +100,8 @@ fn step(value: &Value) -> Option<Step> {
             address: number(map, "address", 0),
             length: number(map, "length", 1),
             readable: map.get("expect").map(|value| value.text() == "readable"),
+            holds: optional_template(map, "holds"),
+            lacks: optional_template(map, "lacks"),
             fail_as: optional_fail_as(map),
         },
         "prompt" => StepKind::Prompt(Box::new(prompt::step(map))),
@@ -139,6 +141,8 @@ fn step(value: &Value) -> Option<Step> {
             new: map.string("new"),
             torn: number(map, "torn", 2),
             second: number(map, "second", 0),
+            settings: map.has("settings").then(|| map.string("settings")),
+            fail_as: optional_fail_as(map),
         },
         // The table of steps and this match are compared by a test.
         name => family(name, channel, map)?,

@@ -157,6 +157,19 @@ impl Walk<'_> {
                 self.patterns(map, &["refused"]);
             }
             "flash" => self.flash(entry),
+            "read-memory" => {
+                drop(self.patterns(map, &["holds"]));
+                drop(self.patterns(map, &["lacks"]));
+                if let Some(value) = ["holds", "lacks"].into_iter().find_map(|key| map.get(key))
+                    && map.text("expect") == "refused"
+                {
+                    let message = "what is refused cannot be searched".to_owned();
+                    self.push(
+                        Diagnostic::new(Code::KeyConflict, value.place.clone(), message)
+                            .help("write two steps: one that must be refused, one that is searched"),
+                    );
+                }
+            }
             "do" => self.procedure(map),
             "check" => self.comparison(map),
             "prompt" => self.prompt(map),
@@ -610,6 +623,9 @@ impl Walk<'_> {
                 );
             }
         }
+        if let (Some(value), Some(world)) = (map.get("settings"), self.world) {
+            self.question(value, world);
+        }
         // What the steps capture belongs to the one uninterrupted run; nothing after the search may build on it.
         let known = self.known.clone();
         let outer = std::mem::replace(&mut self.searching, true);
@@ -617,7 +633,34 @@ impl Walk<'_> {
         self.searching = outer;
         self.known = known;
     }
+
+    /// A procedure that a power-cut search asks copies of the device.
+    fn question(&mut self, value: &Value, world: &World) {
+        let name = value.text();
+        let Some(facts) = world.procedures.get(name) else {
+            let message = format!("the device profile has no procedure `{name}`");
+            let diagnostic = Diagnostic::new(Code::UnknownProcedure, value.place.clone(), message);
+            self.push(diagnostic.did_you_mean(name, world.procedures.keys().map(String::as_str)));
+            return;
+        };
+        for parameter in &facts.parameters {
+            let message = format!("procedure `{name}` needs the parameter `{parameter}`, which a search cannot give");
+            let diagnostic = Diagnostic::new(Code::UnknownParameter, value.place.clone(), message);
+            self.push(diagnostic.related(facts.place.clone(), "the procedure"));
+        }
+        for kind in facts.kinds.iter().filter(|kind| !REPEATABLE.contains(&kind.as_str())) {
+            let message = format!("procedure `{name}` uses `{kind}`, which a power-cut search cannot repeat");
+            self.push(
+                Diagnostic::new(Code::StepNotAllowed, value.place.clone(), message)
+                    .related(facts.place.clone(), "the procedure")
+                    .help("only `send`, `expect`, `send-image` and `do` are allowed in it"),
+            );
+        }
+    }
 }
+
+/// Kinds of steps that a search can put to a copy of the device.
+pub const REPEATABLE: &[&str] = &["send", "expect", "send-image", "do"];
 
 /// The nearest name as advice, for places that hold more than the name; else `general`.
 fn hint<'k>(diagnostic: Diagnostic, wrong: &str, known: impl IntoIterator<Item = &'k str>, general: &str) -> Diagnostic {

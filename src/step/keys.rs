@@ -196,6 +196,16 @@ static READ_MEMORY: Keys = Keys::new(
         Key::needed("address", Shape::Address, "First address."),
         Key::needed("length", Shape::Integer(1, 1 << 20), "Bytes."),
         Key::optional("expect", Shape::Word(READABLE), "What must happen. Without it, what happens is recorded and not judged."),
+        Key::optional(
+            "holds",
+            Shape::Pattern,
+            "Must be found in the bytes: the positive control of a search. Without it there the step is inconclusive.",
+        ),
+        Key::optional(
+            "lacks",
+            Shape::Pattern,
+            "Must not be found in the bytes. If they cannot be read the step is inconclusive.",
+        ),
         REASON,
         MEANING,
     ],
@@ -264,6 +274,13 @@ static POWER_CUT_SEARCH: Keys = Keys::new(
         Key::needed("new", Shape::Name, "Image that the steps install."),
         Key::optional("torn", Shape::Integer(0, 64), "Half-done variants of each operation. Default: 2."),
         Key::optional("second", Shape::Integer(0, 64), "Second cuts during the recovery from each first. Default: 0."),
+        Key::optional(
+            "settings",
+            Shape::Name,
+            "Procedure in place of that of `interruption:`. Its value must be the same before and after every cut.",
+        ),
+        Key::optional("reason", Shape::ReasonCode, "Reason code when that value is another. Default: `SETTINGS-LOST`."),
+        MEANING,
         Key::needed("during", STEPS, "The operation that is interrupted."),
     ],
 );

@@ -224,12 +224,17 @@ impl Machine {
                 self.idle(until);
                 continue;
             }
-            if self.now < self.core.busy_until {
+            // A debugger that steps in the middle of a call answered from memory finds it done, and does not wait for it: the rest of its time
+            // passes once the core runs again.
+            let stepping = self.soc.debug.enabled && self.soc.debug.step;
+            if self.now < self.core.busy_until && !stepping {
                 self.now = until.min(self.core.busy_until);
                 continue;
             }
             // Or a call answered from memory would leave a trace that an executed one does not.
-            self.core.busy_until = 0;
+            if self.now >= self.core.busy_until {
+                self.core.busy_until = 0;
+            }
             if !self.take_exception() && self.core.sleeping {
                 if self.core.awake(&self.soc.nvic) {
                     self.wake();

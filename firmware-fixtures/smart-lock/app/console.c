@@ -199,6 +199,17 @@ static void cmd_factory_reset(char **word)
     factory_reset();
 }
 
+#ifdef FAULT_PEEK
+static void cmd_peek(char **word)
+{
+    uint32_t address;
+    if (parse_number(word[1], 0x7FFFFFFFu, &address)) {
+        put_number(REG(address & ~3u));
+        put_line("");
+    }
+}
+#endif
+
 static const struct command {
     const char *name;
     void (*run)(char **word);
@@ -220,7 +231,14 @@ static const struct command {
     {"update", cmd_update, 1, false},
     {"confirm", cmd_confirm, 0, false},
     {"reboot", cmd_reboot, 0, false},
+#ifdef FAULT_RESET_UNAUTHENTICATED
+    {"factory-reset", cmd_factory_reset, 0, true},
+#else
     {"factory-reset", cmd_factory_reset, 0, false},
+#endif
+#ifdef FAULT_PEEK
+    {"peek", cmd_peek, 1, true},
+#endif
 };
 
 /* Cuts `line` at its spaces; returns the number of words, WORDS_MAX + 1 when there are more. */

@@ -6,6 +6,7 @@
 #include "console.h"
 #include "layout.h"
 #include "lock.h"
+#include "nvm.h"
 #include "store.h"
 #include "text.h"
 #include "uart.h"
@@ -14,9 +15,18 @@
 _Noreturn void factory_reset(void)
 {
     lock_set(false);
-    store_erase();
+#ifdef FAULT_RESET_EARLY_OK
     put_line("factory reset done");
     uart_flush();
+#endif
+    store_erase();
+#ifdef FAULT_RESET_UNLOCKS
+    uicr_erase();
+#endif
+#ifndef FAULT_RESET_EARLY_OK
+    put_line("factory reset done");
+    uart_flush();
+#endif
     system_reset();
 }
 
@@ -33,6 +43,16 @@ _Noreturn void application(void)
     for (volatile bool hung = true; hung;) { /* never feeds the watchdog */
         wait_for_interrupt();
     }
+#endif
+#ifdef FAULT_LOG_SECRET
+    put_line("debug: label pin 24681357");
+#endif
+#ifdef TWIN_LOG
+    put_text("debug: store volume ");
+    put_number(store.volume);
+    put_text(" failures ");
+    put_number(store.failures);
+    put_line("");
 #endif
     console_ready();
     for (;;) {

@@ -145,6 +145,23 @@ void store_save(uint32_t item)
 
 void store_erase(void)
 {
+#ifdef FAULT_RESET_IN_TWO_STEPS
+    struct user users[USERS];
+    memcpy(users, store.users, sizeof users);
     defaults();
+    memcpy(store.users, users, sizeof users);
+    move();
+#endif
+    defaults();
+#ifdef FAULT_RESET_DEFAULT_PIN
+    users_set_pin(0, "0000");
+#endif
+#ifdef FAULT_RESET_LOGICAL
+    /* Only what has a default is written anew; the records of other users stay in the log. */
+    for (uint32_t item = ITEM_NAME; item <= ITEM_USER; item++) {
+        store_save(item);
+    }
+    return;
+#endif
     move();
 }

@@ -31,17 +31,42 @@ static const char *header_refusal(const struct image_header *header, uint32_t le
     if (length != 0 && length != container_size(header)) {
         return "length";
     }
+#ifdef FAULT_NO_PRODUCT_CHECK
+    return NULL;
+#endif
     return header->product == PRODUCT_ID ? NULL : "product";
 }
 
 static bool signature_valid(uint32_t slot, const struct image_header *header)
 {
     uint32_t size = IMAGE_HEADER_SIZE + header->payload_size;
+    const uint8_t *signature = (const uint8_t *)slot + size;
+#ifdef FAULT_HEAD_ONLY_HASHED
+    size = size < 4096 ? size : 4096;
+#endif
+#ifdef FAULT_LAST_BLOCK_NOT_HASHED
+    size -= size % 128; /* blocks of SHA-512 */
+#endif
     wdt_feed();
-    bool valid = crypto_ed25519_check((const uint8_t *)slot + size, signing_key, (const uint8_t *)slot, size) == 0;
+    bool valid = crypto_ed25519_check(signature, signing_key, (const uint8_t *)slot, size) == 0;
     wdt_feed();
 #ifdef FAULT_NO_SIGNATURE_CHECK
     valid = true;
+#endif
+#ifdef FAULT_SIGNATURE_OPTIONAL
+    bool erased = true;
+    for (uint32_t i = 0; i < IMAGE_SIGNATURE_SIZE; i++) {
+        erased = erased && signature[i] == 0xFF;
+    }
+    valid = valid || erased;
+#endif
+#ifdef FAULT_SAMPLE_KEY
+    valid = valid || crypto_ed25519_check(signature, sample_key, (const uint8_t *)slot, size) == 0;
+    wdt_feed();
+#endif
+#ifdef TWIN_SLOW_VERIFY
+    valid = valid && crypto_ed25519_check(signature, signing_key, (const uint8_t *)slot, size) == 0;
+    wdt_feed();
 #endif
     return valid;
 }

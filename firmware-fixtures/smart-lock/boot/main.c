@@ -67,6 +67,9 @@ static void settle(void)
         break;
     case STATE_SWAP:
         say("resume swap", "");
+#ifdef FAULT_REVERT_FORGOTTEN
+        state &= ~(1u << 24); /* which way the swap goes */
+#endif
         swap_finish(state);
         break;
     case STATE_TRYING:
@@ -91,6 +94,9 @@ static bool slot_a_good(void)
 
 static void start_watchdog(void)
 {
+#ifdef FAULT_NO_WATCHDOG
+    return;
+#endif
     if (WDT_RUNSTATUS == 0) {
         WDT_CONFIG = 1; /* counts while the CPU sleeps, stops while a debugger halts it */
         WDT_CRV = WDT_SECONDS * 32768u - 1;
@@ -134,11 +140,21 @@ _Noreturn void boot(void)
         say("recovery", "");
         recovery();
     }
+#ifdef FAULT_COUNTER_EARLY
+    counter_raise(((const struct image_header *)SLOT_A)->counter);
+#endif
+#ifdef FAULT_NO_REVERT
+    if (STATE_KIND(bootlog_last()) == STATE_TEST) {
+        bootlog_append(STATE(STATE_CONFIRMED, 0));
+    }
+#endif
     if (STATE_KIND(bootlog_last()) == STATE_TEST) {
         bootlog_append(STATE(STATE_TRYING, 0)); /* from here on, any reset before `confirm` reverts */
     } else {
         counter_raise(((const struct image_header *)SLOT_A)->counter); /* also ends a raise that was cut */
     }
+#ifndef FAULT_NO_LOCK
     readback_protect();
+#endif
     start_application();
 }

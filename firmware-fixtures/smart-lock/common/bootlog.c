@@ -62,6 +62,12 @@ void bootlog_append(uint32_t record)
 {
     uint32_t sequence, page = current(&sequence);
     const struct entry *entries = page_entries(page);
+#ifdef FAULT_BOOTLOG_SINGLE_COPY
+    nvm_erase((uint32_t)entries);
+    put(&entries[1], record);
+    put(&entries[0], sequence + 1);
+    return;
+#endif
     if (sequence != 0) {
         for (uint32_t i = 1; i < ENTRIES; i++) {
             if (blank(&entries[i])) {

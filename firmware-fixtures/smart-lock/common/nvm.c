@@ -72,6 +72,9 @@ uint32_t counter_read(void)
 
 void counter_raise(uint32_t to)
 {
+#ifdef FAULT_COUNTER_NEVER
+    to = 0;
+#endif
     for (uint32_t i = 0, count = counter_read(); i < UICR_CUSTOMER_WORDS && count < to;) {
         uint32_t word = REG(UICR_CUSTOMER + 4 * i);
         if (word == 0) {
@@ -89,3 +92,15 @@ void readback_protect(void)
     uint32_t value = REG(UICR_RBPCONF) & UICR_RBPCONF_PALL; /* also ends a write that was cut */
     program(&REG(UICR_RBPCONF), &value, 1);
 }
+
+#ifdef FAULT_RESET_UNLOCKS
+void uicr_erase(void)
+{
+    NVMC_CONFIG = NVMC_ERASE;
+    ready();
+    NVMC_ERASEUICR = 1;
+    ready();
+    NVMC_CONFIG = NVMC_READ_ONLY;
+    ready();
+}
+#endif

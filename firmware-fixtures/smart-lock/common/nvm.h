@@ -15,6 +15,11 @@ uint32_t counter_read(void);
 /* Raises the counter bit by bit, so that a cut leaves a value in between and never a lower one. */
 void counter_raise(uint32_t to);
 
+#ifdef FAULT_RESET_UNLOCKS
+/* Erases all of UICR, the counter and the lock of the debug port with it. */
+void uicr_erase(void);
+#endif
+
 /* Closes the code flash to the debugger (UICR.RBPCONF, all regions) from the next reset on; nothing happens when it is closed. */
 void readback_protect(void);
 

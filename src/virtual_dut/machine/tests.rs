@@ -128,6 +128,39 @@ fn a_call_that_the_debugger_disturbed_is_not_remembered() {
 }
 
 #[test]
+fn a_debugger_steps_in_the_middle_of_a_call_answered_from_memory_and_the_device_takes_no_less_time() {
+    const DHCSR: u32 = 0xE000_EDF0;
+    const KEY: u32 = 0xA05F_0000;
+    let memo = Arc::new(VerifyMemo::new());
+    let ready = |disturb: bool| {
+        let mut machine = lock(&image("lock-v1"));
+        machine.memoise_verify(VERIFY, Arc::clone(&memo));
+        machine.run_until(CYCLES_PER_SECOND / 2);
+        if disturb {
+            let before = machine.now();
+            machine.debug_write(DHCSR, Size::Word, KEY | 3).unwrap();
+            assert!(machine.is_halted(), "in the middle of the check");
+            machine.debug_write(DHCSR, Size::Word, KEY | 5).unwrap();
+            machine.run_until(before + 1000);
+            assert!(machine.is_halted(), "stepped");
+            machine.debug_write(DHCSR, Size::Word, KEY).unwrap();
+        }
+        let mut said = machine.uart_take();
+        while !said.ends_with(b"ready\r\n") {
+            machine.run_until(machine.now() + CYCLES_PER_SECOND / 1000);
+            said.extend(machine.uart_take());
+            assert!(machine.now() < 5 * CYCLES_PER_SECOND);
+        }
+        machine.now()
+    };
+    let executed = ready(false);
+    for disturb in [false, true] {
+        // Looked at once a millisecond.
+        assert!(ready(disturb).abs_diff(executed) < CYCLES_PER_SECOND / 500, "disturbed: {disturb}");
+    }
+}
+
+#[test]
 fn flash_is_written_only_when_enabled_and_bits_are_only_cleared() {
     let mut machine = looping();
     let address = 0x8000;
