@@ -17,9 +17,13 @@ mod share;
 mod simulate;
 mod uncertainty;
 
+pub use estimate::{
+    ClassName, Classification, Estimate, EstimateError, JitterWidth, LEAST_INTERVALS, MOST_INTERVALS, Range, estimate,
+};
 pub use law::{Jitter, LONGEST, Law, LawError, ParseLawError, SHORTEST};
 pub use random::Random;
 pub use share::{ParseShareError, Share};
 pub use simulate::{
     Figure, Fleet, FleetError, HORIZON, Holds, LEAST_DEVICES, LONGEST_OUTAGE, MOST_DEVICES, Outcome, Served, WorstSecond, simulate,
 };
+pub use uncertainty::{LawUncertainty, law_uncertainty};

@@ -215,8 +215,17 @@ impl Cut {
 /// # Errors
 /// If the fleet or its outage is out of range.
 pub fn simulate(law: &Law, fleet: &Fleet) -> Result<Outcome, FleetError> {
+    cut_and_simulate(law, fleet, Cut::of(fleet.devices))
+}
+
+/// Simulates the whole of a small fleet once: random numbers of its own, no confidence intervals.
+pub(super) fn once(law: &Law, fleet: &Fleet, number: u64) -> Result<Outcome, FleetError> {
+    let fleet = Fleet { seed: fleet.seed.wrapping_add(number), ..*fleet };
+    cut_and_simulate(law, &fleet, Cut::Replicates(1))
+}
+
+fn cut_and_simulate(law: &Law, fleet: &Fleet, cut: Cut) -> Result<Outcome, FleetError> {
     let schedule = checked(law, fleet)?;
-    let cut = Cut::of(fleet.devices);
     let batches = cut.batches();
     let run = |batch: u64| {
         let devices = cut.devices(fleet.devices, batch);
