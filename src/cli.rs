@@ -6,6 +6,7 @@ mod check;
 mod discover;
 mod doctor;
 mod exit;
+mod fleet;
 mod guard;
 mod leases;
 mod probe_worker;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Recover(arguments) => runs::recover(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Answer(arguments) => answer::answer(&arguments),
+        Command::Fleet(arguments) => fleet::fleet(&arguments),
         Command::Guard => guard::guard(),
         Command::ProbeWorker => probe_worker::work(),
     };

@@ -24,6 +24,7 @@ pub use law::{Jitter, LONGEST, Law, LawError, ParseLawError, SHORTEST};
 pub use random::Random;
 pub use share::{ParseShareError, Share};
 pub use simulate::{
-    Figure, Fleet, FleetError, HORIZON, Holds, LEAST_DEVICES, LONGEST_OUTAGE, MOST_DEVICES, Outcome, Served, WorstSecond, simulate,
+    Figure, Fleet, FleetError, HORIZON, Holds, LEAST_DEVICES, LONGEST_OUTAGE, MOST_DEVICES, Outcome, Served, WorstSecond,
+    simulate,
 };
 pub use uncertainty::{LawUncertainty, law_uncertainty};

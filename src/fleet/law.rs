@@ -257,9 +257,7 @@ impl FromStr for Law {
 
     fn from_str(text: &str) -> Result<Self, ParseLawError> {
         let mut words = text.split_whitespace();
-        let mut value = |wanted: &'static str| {
-            words.next().ok_or(ParseLawError::Word { found: "the end".to_owned(), wanted })
-        };
+        let mut value = |wanted: &'static str| words.next().ok_or(ParseLawError::Word { found: "the end".to_owned(), wanted });
         let keyword = |found: &str, name: &'static str| {
             if found == name { Ok(()) } else { Err(ParseLawError::Word { found: shortened(found), wanted: name }) }
         };
@@ -284,9 +282,8 @@ impl FromStr for Law {
         let jitter = match words.next() {
             None => Jitter::None,
             Some("jitter") => {
-                let mut value = |wanted: &'static str| {
-                    words.next().ok_or(ParseLawError::Word { found: "the end".to_owned(), wanted })
-                };
+                let mut value =
+                    |wanted: &'static str| words.next().ok_or(ParseLawError::Word { found: "the end".to_owned(), wanted });
                 const PERCENTAGE: &str = "a percentage such as `5%`";
                 match value("a kind of jitter such as `full`")? {
                     "none" => Jitter::None,
@@ -341,11 +338,8 @@ mod tests {
             "a law",
             |(a, b, factor, jitter, fixed)| {
                 let (base, cap) = (Span::from_millis(a.min(b)), Span::from_millis(a.max(b)));
-                let law = if fixed {
-                    Law::fixed(cap, jitter)
-                } else {
-                    Law::exponential(base, f64::from(factor) / 100.0, cap, jitter)
-                };
+                let law =
+                    if fixed { Law::fixed(cap, jitter) } else { Law::exponential(base, f64::from(factor) / 100.0, cap, jitter) };
                 law.ok()
             },
         )

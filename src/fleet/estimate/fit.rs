@@ -156,7 +156,8 @@ pub(super) fn decorrelated(intervals: &[f64], noise: f64) -> Option<Decorrelated
             return None;
         }
         let width = (most - base).max(2.0 * noise);
-        cost += if capped && is_cap(pair[1]) && most > cap { (2.0 * noise).ln() - ((most - cap) / width).ln() } else { width.ln() };
+        cost +=
+            if capped && is_cap(pair[1]) && most > cap { (2.0 * noise).ln() - ((most - cap) / width).ln() } else { width.ln() };
     }
     Some(Decorrelated { base, cap, at_cap, cost })
 }

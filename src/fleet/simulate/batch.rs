@@ -227,7 +227,13 @@ mod tests {
     fn a_batch_that_takes_too_long_is_given_up() {
         let schedule = Schedule::new(&"fixed 1s".parse().unwrap(), Span::from_millis(50));
         let task = Task {
-            schedule: &schedule, devices: 10_000, outage: TICKS, spread: 0, quota: Some(1.0), horizon: 216_000, most_attempts: 50_000,
+            schedule: &schedule,
+            devices: 10_000,
+            outage: TICKS,
+            spread: 0,
+            quota: Some(1.0),
+            horizon: 216_000,
+            most_attempts: 50_000,
         };
         let counts = simulate(&task, &mut Random::new(1));
         assert!(counts.given_up && counts.after < 70_000);

@@ -70,8 +70,7 @@ impl Schedule {
             Step { low: ticks_of(low), width: ticks_of(high) - ticks_of(low) }
         };
         let steps: Vec<Step> = (0..=law.attempts_to_cap()).map(step).collect();
-        let decorrelated =
-            (law.jitter() == Jitter::Decorrelated).then(|| (ticks(law.base()), law.factor(), ticks(law.cap())));
+        let decorrelated = (law.jitter() == Jitter::Decorrelated).then(|| (ticks(law.base()), law.factor(), ticks(law.cap())));
         let noise = ticks(noise);
         let jump = steps.last().filter(|_| decorrelated.is_none()).map(|step| Jump::new(*step, noise));
         Self { steps, decorrelated, noise, jump }
@@ -215,7 +214,10 @@ mod tests {
             };
             let (one, many) = (moments(&walked), moments(&jumped));
             for (a, b) in one.iter().zip(many) {
-                assert!((a.0 - b.0).abs() < 0.05 * a.1.max(0.2) && (a.1 - b.1).abs() < 0.05 * a.1.max(0.2), "{law}: {one:?} {many:?}");
+                assert!(
+                    (a.0 - b.0).abs() < 0.05 * a.1.max(0.2) && (a.1 - b.1).abs() < 0.05 * a.1.max(0.2),
+                    "{law}: {one:?} {many:?}"
+                );
             }
         }
     }
