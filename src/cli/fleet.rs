@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::{Exit, arguments, arguments::MessageFormat, complain, out};
 use crate::{
     fleet::{
-        Estimate, Figure, Fleet, HORIZON, Holds, Law, LawUncertainty, MOST_INTERVALS, Outcome, Range, WorstSecond, estimate,
-        law_uncertainty, simulate,
+        ClassName, Estimate, Figure, Fleet, HORIZON, Holds, Law, LawUncertainty, MOST_INTERVALS, Outcome, Range, WorstSecond,
+        estimate, law_uncertainty, simulate,
     },
     units::Span,
     view::sanitise::{self, line},
@@ -30,8 +30,8 @@ struct Found {
 #[derive(Serialize)]
 struct Limit {
     name: &'static str,
-    /// As a share, or in seconds.
-    limit: f64,
+    /// Largest good value: a share, or seconds.
+    most: f64,
     /// What is compared: the interval of the simulation, and of the law where it was estimated.
     low: Option<f64>,
     high: Option<f64>,
@@ -97,7 +97,7 @@ fn limits(arguments: &arguments::Fleet, outcome: &Outcome, uncertainty: Option<&
     let judge = |name, limit: f64, written: String, figure: Figure, law: Option<Range>| {
         let (low, high) = law.map_or((figure.low, figure.high), |law| (figure.low.min(law.low), figure.high.max(law.high)));
         let finite = |bound: f64| bound.is_finite().then_some(bound);
-        Limit { name, limit, low: finite(low), high: finite(high), holds: Holds::at_most(limit, low, high), written }
+        Limit { name, most: limit, low: finite(low), high: finite(high), holds: Holds::at_most(limit, low, high), written }
     };
     let peak = arguments.peak_limit.map(|limit| {
         let law = uncertainty.map(|uncertainty| uncertainty.all_attempts);
@@ -210,13 +210,14 @@ fn human(arguments: &arguments::Fleet, found: &Found) -> String {
 
 fn estimated(text: &mut String, estimate: &Estimate) {
     let Estimate { intervals, jitter, width, .. } = estimate;
-    let name = |class| serde_json::to_value(class).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
-    let or: String = jitter.or.iter().map(|class| format!(" or {}", name(*class))).collect();
+    let name = |class: ClassName| {
+        serde_json::to_value(class).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    let classes = std::iter::once(jitter.class).chain(jitter.or.iter().copied()).map(name).collect::<Vec<_>>().join(" or ");
     let _ = writeln!(
         text,
-        "  from       {intervals} intervals, {} at the cap: jitter {}{or}, width {} % (95 %: {}..{} %)",
+        "  from       {intervals} intervals, {} at the cap: jitter {classes}, width {} % (95 %: {}..{} %)",
         width.intervals,
-        name(jitter.class),
         percent(width.observed),
         percent(width.interval.low),
         percent(width.interval.high),
@@ -284,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_worst_limit_decides_the_exit_code() {
-        let limit = |holds| Limit { name: "peak", limit: 0.0, low: None, high: None, holds, written: String::new() };
+        let limit = |holds| Limit { name: "peak", most: 0.0, low: None, high: None, holds, written: String::new() };
         let of = |all: &[Holds]| exit(&all.iter().map(|holds| limit(*holds)).collect::<Vec<_>>());
         assert_eq!(of(&[]), Exit::Pass);
         assert_eq!(of(&[Holds::Yes, Holds::Yes]), Exit::Pass);

@@ -101,8 +101,7 @@ pub struct Estimate {
 pub struct Factor {
     /// Best value; a usual one (2, 1.5, 1.6, 3) if it is supported.
     pub value: f64,
-    /// Values that are supported: their likelihood is at least 1/7 of the best (Royall, Statistical Evidence, 1997: about what a 95 %
-    /// interval holds).
+    /// Values that are supported: their likelihood is at least 1/32 of the best one's. No confidence interval, but it serves as one.
     pub supported: Range,
 }
 

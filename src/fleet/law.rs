@@ -179,8 +179,8 @@ impl Law {
     #[must_use]
     pub fn attempts_to_cap(&self) -> u32 {
         let cap = self.cap.duration().as_secs_f64();
-        // The factor is at least 1.05 where base and cap differ: less than 400 rounds.
-        (0..).find(|attempt| self.nominal(*attempt) >= cap).unwrap_or(0)
+        // The factor is at least 1.05 where base and cap differ, so 400 rounds lead from the shortest to the longest delay.
+        (0..400).find(|attempt| self.nominal(*attempt) >= cap).unwrap_or(400)
     }
 
     /// Shortest and longest delay before attempt `attempt`, in seconds.
@@ -247,6 +247,8 @@ impl fmt::Display for Law {
     }
 }
 
+const PERCENTAGE: &str = "a percentage such as `5%`";
+
 /// A piece of the input that is safe to put in a message.
 fn shortened(text: &str) -> String {
     text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect()
@@ -284,7 +286,6 @@ impl FromStr for Law {
             Some("jitter") => {
                 let mut value =
                     |wanted: &'static str| words.next().ok_or(ParseLawError::Word { found: "the end".to_owned(), wanted });
-                const PERCENTAGE: &str = "a percentage such as `5%`";
                 match value("a kind of jitter such as `full`")? {
                     "none" => Jitter::None,
                     "proportional" => Jitter::Proportional(value(PERCENTAGE)?.parse()?),

@@ -23,6 +23,7 @@ pub(super) fn width_distribution(width: f64, floor: f64, count: usize) -> f64 {
 }
 
 /// Observed width that a share `probability` of samples stays below: the inverse of [`width_distribution`].
+#[cfg(test)]
 pub(super) fn width_quantile(probability: f64, floor: f64, count: usize) -> f64 {
     bisect(0.0, 1.0 - floor, |width| width_distribution(width, floor, count) < probability)
 }

@@ -15,6 +15,10 @@ const fn mix(value: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// Mean of the sum of 64 uniform 16-bit numbers.
+const MEAN: f64 = 64.0 * 65_535.0 / 2.0;
+/// Its deviation: sqrt(64 (65536^2 - 1) / 12).
+const DEVIATION: f64 = 151_348.909_4;
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Random {
@@ -56,9 +60,6 @@ impl Random {
             let pairs = (word & 0x0000_FFFF_0000_FFFF) + (word >> 16 & 0x0000_FFFF_0000_FFFF);
             sum += (pairs & 0xFFFF_FFFF) + (pairs >> 32);
         }
-        const MEAN: f64 = 64.0 * 65_535.0 / 2.0;
-        // sqrt(64 (65536^2 - 1) / 12)
-        const DEVIATION: f64 = 151_348.909_4;
         (sum as f64 - MEAN) / DEVIATION
     }
 }

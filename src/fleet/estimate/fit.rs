@@ -9,8 +9,9 @@ pub(super) const DECORRELATED_FACTOR: f64 = 3.0;
 const MOST_RISING: usize = 40;
 /// Factors that people choose, in the order in which they are preferred.
 const USUAL: [f64; 4] = [2.0, 1.5, 1.6, 3.0];
-/// Difference of log-likelihoods up to which a factor is supported: half the 95 % quantile of chi squared with one degree of freedom.
-const SUPPORTED: f64 = 1.92;
+/// Difference of log-likelihoods up to which a factor is supported: ln 32 (Royall, Statistical Evidence, 1997: beyond it the evidence
+/// against it is strong). The 1.92 of chi squared would be too little: the ends of uniform distributions are no regular parameters.
+const SUPPORTED: f64 = 3.47;
 
 /// Cost of delays that do not grow: all within one width.
 pub(super) fn steady(intervals: &[f64], noise: f64) -> f64 {
@@ -66,6 +67,8 @@ pub(super) fn growth(intervals: &[f64], noise: f64) -> Option<Growth> {
     for rising in 1..intervals.len().min(MOST_RISING) {
         factors.push((intervals[rising] / intervals[0]).powf(1.0 / rising as f64));
     }
+    // Nobody chooses a factor of more decimals, and it is printed.
+    factors.iter_mut().for_each(|factor| *factor = (*factor * 1000.0).round() / 1000.0);
     factors.retain(|factor| (1.05..=10.0).contains(factor));
     let best = |factor: f64| {
         let fits = (2..=intervals.len().min(MOST_RISING)).filter_map(|rising| with(intervals, &ends, noise, rising, factor));
@@ -79,7 +82,8 @@ pub(super) fn growth(intervals: &[f64], noise: f64) -> Option<Growth> {
     }
     let supported = |fit: &&Growth| fit.cost <= found.cost + SUPPORTED;
     let (low, high) = extremes(&fits.iter().filter(supported).map(|fit| fit.factor.value).collect::<Vec<_>>());
-    let usual = USUAL.into_iter().filter_map(|usual| fits.iter().filter(supported).find(|fit| fit.factor.value == usual)).next();
+    let is = |fit: &&&Growth, usual: f64| (fit.factor.value - usual).abs() < 1e-9;
+    let usual = USUAL.into_iter().find_map(|usual| fits.iter().filter(supported).find(|fit| is(&fit, usual)));
     let chosen = usual.copied().unwrap_or(found);
     Some(Growth { factor: Factor { value: chosen.factor.value, supported: Range { low, high } }, ..chosen })
 }
