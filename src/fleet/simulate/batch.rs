@@ -184,7 +184,7 @@ mod tests {
             let mut door = Door::new(quota);
             let admitted: Vec<usize> = (0..10_000).map(|bucket| door.admit(bucket, 100_000)).collect();
             let most = admitted.windows(PER_SECOND).map(|second| second.iter().sum::<usize>()).max().unwrap();
-            assert_eq!(most as f64, quota.ceil());
+            assert_eq!(most as u64, quota.ceil() as u64);
             let all = admitted.iter().sum::<usize>() as f64;
             assert!((all - quota * 1000.0).abs() <= quota + 1.0, "{quota}: {all}");
         }
