@@ -7,6 +7,7 @@ mod check;
 mod discover;
 mod doctor;
 mod exit;
+mod fleet;
 mod guard;
 mod leases;
 mod probe_worker;
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Answer(arguments) => answer::answer(&arguments),
         Command::Prove(arguments) => prove::prove(&arguments),
+        Command::Fleet(arguments) => fleet::fleet(&arguments),
         Command::Guard => guard::guard(),
         Command::ProbeWorker => probe_worker::work(),
     };

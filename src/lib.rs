@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod driver;
 pub mod event;
+pub mod fleet;
 pub mod journal;
 pub mod plan;
 pub mod prove;

@@ -12,6 +12,8 @@ mod docs;
 mod doctor;
 #[path = "process/ends.rs"]
 mod ends;
+#[path = "process/fleet.rs"]
+mod fleet;
 #[path = "process/hostile.rs"]
 mod hostile;
 #[path = "process/input.rs"]

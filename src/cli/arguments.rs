@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{event::CutPoint, units::Span};
+use crate::{
+    event::CutPoint,
+    fleet::{Law, Share},
+    units::Span,
+};
 
 /// Hardware-in-the-loop test bench controller for consumer IoT security.
 ///
@@ -50,6 +54,10 @@ pub enum Command {
     Prove(Prove),
     /// Print or write the JSON schemas of the file formats, for editors.
     Schema(Schema),
+    /// What a device's way of reconnecting does to its service when a whole fleet loses it at once.
+    ///
+    /// Exit codes: 0 the limits hold, 1 one is exceeded, 3 one cannot be decided, 2 bad input.
+    Fleet(Fleet),
     /// The process that reaches the safe state when a controller disappears. Started by `run`.
     #[command(hide = true)]
     Guard,
@@ -296,4 +304,48 @@ pub struct Schema {
     /// Write one file per format into this directory instead of printing.
     #[arg(long, value_name = "DIR")]
     pub write: Option<PathBuf>,
+}
+
+/// `hilbench fleet`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true))]
+pub struct Fleet {
+    /// How a device waits before its next attempt: `fixed 67s`, `exponential base 1s factor 2 cap 128s jitter full`. Other kinds of jitter:
+    /// `none`, `proportional 5%`, `subtractive 10%`, `additive 25%`, `equal`, `decorrelated`.
+    #[arg(long, value_name = "LAW", group = "source")]
+    pub law: Option<Law>,
+    /// Estimate the law from a device's measured intervals between attempts, in order: one duration per line (`67.1s`), or a JSON array
+    /// of seconds. At least 12.
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub intervals: Option<PathBuf>,
+    /// How long the service is away.
+    #[arg(long, value_name = "TIME")]
+    pub outage: Span,
+    /// Devices in the fleet.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    pub devices: u64,
+    /// Share of the fleet that the service admits per second after its return: `0.5%`. 0% for no limit.
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    pub capacity: Share,
+    /// Delays are longer or shorter by up to this, and so are measured intervals.
+    #[arg(long, value_name = "TIME", default_value = "50ms")]
+    pub noise: Span,
+    /// Devices notice the loss within this time: 0s if the service says goodbye, the keep-alive time if it falls silent.
+    #[arg(long, value_name = "TIME", default_value = "0s")]
+    pub spread: Span,
+    /// Seed of everything random.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Threads; 0 for one per core. The result does not depend on it.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// Largest good share of the fleet that arrives within one second, repeated attempts included.
+    #[arg(long, value_name = "SHARE")]
+    pub peak_limit: Option<Share>,
+    /// Longest good time until 99 % are served.
+    #[arg(long, value_name = "TIME")]
+    pub drain_limit: Option<Span>,
+    /// How the result is printed; `json` is one object with every number.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
+    pub message_format: MessageFormat,
 }
