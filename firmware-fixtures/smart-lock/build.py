@@ -87,8 +87,10 @@ APPLICATIONS = [
 PARTLY_SIGNED = [
     ("lock-v1-head-signed", "lock-v1", lambda size: min(size, 4096), "for bootloader-head-only-hashed"),
     ("lock-v2-head-signed", "lock-v2", lambda size: min(size, 4096), "for bootloader-head-only-hashed"),
+    ("lock-v3-head-signed", "lock-v3", lambda size: min(size, 4096), "for bootloader-head-only-hashed"),
     ("lock-v1-blocks-signed", "lock-v1", lambda size: size - size % 128, "for bootloader-last-block-not-hashed"),
     ("lock-v2-blocks-signed", "lock-v2", lambda size: size - size % 128, "for bootloader-last-block-not-hashed"),
+    ("lock-v3-blocks-signed", "lock-v3", lambda size: size - size % 128, "for bootloader-last-block-not-hashed"),
 ]
 
 

@@ -29,6 +29,18 @@ use crate::{
     relay::output,
 };
 
+/// The repository at a place that every user may enter, which its own may not be.
+fn visible() -> PathBuf {
+    let place = PathBuf::from("/run/repository");
+    if !place.join("rigs").exists() {
+        fs::create_dir_all(&place).unwrap();
+        let repository = fs::canonicalize(REPOSITORY).unwrap();
+        let mounted = Command::new("mount").arg("--bind").arg(repository).arg(&place).status().unwrap();
+        assert!(mounted.success(), "cannot show the repository at another place");
+    }
+    place
+}
+
 /// The user that may open nothing.
 const NOBODY: u32 = 65534;
 
@@ -78,8 +90,7 @@ impl Bench {
 
     /// The program that was built with this.
     fn command(&self) -> Command {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debug/hilbench");
-        let mut command = Command::new(fs::canonicalize(program).unwrap());
+        let mut command = Command::new(visible().join("target/debug/hilbench"));
         command
             .current_dir(self.directory.path())
             .env("HILBENCH_STORE", ".hilbench")
@@ -101,8 +112,7 @@ impl Bench {
 
     /// A rig for what is plugged in.
     fn rig(&self, name: &str) -> PathBuf {
-        let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rigs/devices/smart-lock.yaml");
-        let profile = fs::canonicalize(profile).unwrap();
+        let profile = visible().join("rigs/devices/smart-lock.yaml");
         let text = format!(
             "schema: rig/1\nname: bench\ndevice: {}\nchannels:\n\
              \x20 console: {{ driver: serial, usb: '1209:0001', serial-number: {name}-console }}\n\
@@ -185,7 +195,15 @@ fn the_documents_show_what_is_printed_of_this_bench() {
     eventually("the lock is away", || !lock.bench().powered() && by_id("lock-console").is_none());
     for command in ["hilbench doctor --rig rigs/emulated-lock.yaml", "hilbench doctor --rig rigs/emulated-lock.yaml --golden"] {
         let words: Vec<_> = command.split(' ').skip(1).collect();
-        compare(command, &store.hilbench(&words).expect(0).stdout);
+        // On a machine that is busy with other things the lock may be slower than it declares.
+        let mut ended = store.hilbench(&words);
+        for _ in 0..2 {
+            if ended.code == Some(0) {
+                break;
+            }
+            ended = store.hilbench(&words);
+        }
+        compare(command, &ended.expect(0).stdout);
     }
     assert!(differences.is_empty(), "docs/discover-and-doctor.md says otherwise:\n{differences}");
 }

@@ -127,6 +127,7 @@ fn verdict(serial: &str, steps: &str) -> (Verdict, String, PathBuf) {
         desk: hilbench::run::desk::Desk::default(),
         guard: None,
         cuts: CutOptions::default(),
+        fail_fast: false,
         hold: None,
     };
     let (_requests, served) = tokio::sync::mpsc::channel(1);
