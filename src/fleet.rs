@@ -3,8 +3,8 @@
 //! Data in, data out: no files, no clock, no verdict. Three parts, each usable by itself:
 //!
 //! - [`Law`]: how long a device waits before its next attempt;
-//! - [`estimate`]: the law behind measured intervals, and what so few intervals cannot tell;
-//! - [`simulate`]: a fleet under a law through a common outage: its worst second, and the time until it is served.
+//! - `estimate`: the law behind measured intervals, and what so few intervals cannot tell;
+//! - `simulate`: a fleet under a law through a common outage: its worst second, and the time until it is served.
 //!
 //! [`law_uncertainty`] joins the two: what the uncertainty of an estimated law means for the fleet. The model, its assumptions and
 //! its sources are in `docs/fleet.md`.
