@@ -108,12 +108,8 @@ impl Driver for Usb {
             };
             let mut found = look_at(self.open(parameters).await).await;
             for finding in found.iter_mut().filter(|finding| !finding.is_problem()) {
-                finding.what = format!(
-                    "{} at {} {}",
-                    format_args!("{:04x}:{:04x}", device.vendor, device.product),
-                    device.location,
-                    finding.what
-                );
+                let UsbDevice { vendor, product, location, .. } = &device;
+                finding.what = format!("{vendor:04x}:{product:04x} at {location} {}", finding.what);
             }
             found.extend(not_to_be_written(&device));
             found

@@ -71,6 +71,9 @@ pub(super) fn device(file: &Path, root: &Value, replaced: Option<&Replaced<'_>>,
                 .help("a procedure may only run others that do not lead back to it"),
         );
     }
+    for (name, facts) in &mut world.procedures {
+        facts.gives_value = interruption::captures_value(map, name, 16);
+    }
     for named in procedures {
         check_procedure(&world, named, report);
     }
@@ -78,7 +81,7 @@ pub(super) fn device(file: &Path, root: &Value, replaced: Option<&Replaced<'_>>,
         check_region(region, report);
     }
     if let Some(value) = map.get("interruption") {
-        interruption::check(&world, map, value.map(), report);
+        interruption::check(&world, value.map(), report);
     }
     let golden = golden(&world, map, report);
     let model = Device {

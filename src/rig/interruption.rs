@@ -8,14 +8,14 @@ use crate::{
     document::{Map, Value},
     step::{
         Template,
-        check::{REPEATABLE, Setting, Walk},
+        check::{Setting, Walk, no_value, unrepeatable},
         pattern,
         world::World,
     },
 };
 
 /// Checks `interruption:` of a profile; `profile` is the profile's own map.
-pub(super) fn check(world: &World, profile: &Map, map: &Map, report: &mut Report) {
+pub(super) fn check(world: &World, map: &Map, report: &mut Report) {
     let (no_images, no_channels) = (BTreeMap::new(), BTreeSet::new());
     let mut walk = Walk {
         world: Some(world),
@@ -40,7 +40,8 @@ pub(super) fn check(world: &World, profile: &Map, map: &Map, report: &mut Report
     if let Some(ready) = map.get("ready")
         && !captures.contains("version")
     {
-        missing(ready, "version", report);
+        let message = "the pattern does not capture `version`";
+        report.push(Diagnostic::new(Code::MissingCapture, ready.place.clone(), message).help("write `(?<version>...)` in it"));
     }
     for (key, parameters) in [("settings", &[][..]), ("counter", &[]), ("confirm", &[]), ("update", &["image"])] {
         let Some(value) = map.get(key) else { continue };
@@ -64,31 +65,15 @@ pub(super) fn check(world: &World, profile: &Map, map: &Map, report: &mut Report
                 .related(facts.place.clone(), "the procedure"),
             );
         }
-        for kind in facts.kinds.iter().filter(|kind| !REPEATABLE.contains(&kind.as_str())) {
-            let message = format!("procedure `{name}` uses `{kind}`, which a power-cut search cannot repeat");
-            report.push(
-                Diagnostic::new(Code::StepNotAllowed, value.place.clone(), message)
-                    .related(facts.place.clone(), "the procedure")
-                    .help("only `send`, `expect`, `send-image` and `do` are allowed in it"),
-            );
-        }
-        if matches!(key, "settings" | "counter") && !captures_value(profile, name, 16) {
-            missing(value, "value", report);
+        unrepeatable(name, facts, &value.place).into_iter().for_each(|one| report.push(one));
+        if matches!(key, "settings" | "counter") && !facts.gives_value {
+            report.push(no_value(name, &value.place));
         }
     }
 }
 
-fn missing(value: &Value, name: &str, report: &mut Report) {
-    let message = match name {
-        "version" => "the pattern does not capture `version`".to_owned(),
-        _ => format!("the last pattern of procedure `{}` does not capture `{name}`", value.text()),
-    };
-    report
-        .push(Diagnostic::new(Code::MissingCapture, value.place.clone(), message).help(format!("write `(?<{name}>...)` in it")));
-}
-
 /// Whether the last pattern of a procedure captures `value`. `depth` bounds chains of procedures, which may be cyclic here.
-fn captures_value(profile: &Map, procedure: &str, depth: u32) -> bool {
+pub(super) fn captures_value(profile: &Map, procedure: &str, depth: u32) -> bool {
     let Some(named) = profile.named("procedures").iter().find(|named| named.name == procedure) else { return false };
     let map = named.value.map();
     let captures = |text: &str| {

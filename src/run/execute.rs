@@ -14,6 +14,7 @@ use super::{
     desk::Desk,
     images::{Images, ReadyImage},
     outcome::{Ended, Ledger, code},
+    probe::Wanted,
     record::Recorder,
     stop::StopSignal,
     values::{self, Unresolved, Values},
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     channel::{
         console::{Console, Expectation, Mark},
-        link::{LinkError, Proof, Segment},
+        link::{LinkError, Proof},
         matcher::Matcher,
     },
     event::{Act, ChannelName, EvidenceRef, Fact, Limit, Nanos, Reason, StepId, StopLevel, Verdict, Witness},
@@ -191,8 +192,8 @@ impl Executor {
                     Ok(self.stimulus(proof, id))
                 }
                 StepKind::ReadMemory { channel, address, length, readable, holds, lacks, fail_as } => {
-                    let searched = [holds.as_ref(), lacks.as_ref()];
-                    self.read_memory(channel, *address, *length, *readable, searched, fail_as.as_ref(), id).await
+                    let wanted = Wanted { readable: *readable, holds: holds.as_ref(), lacks: lacks.as_ref() };
+                    self.read_memory(channel, *address, *length, wanted, fail_as.as_ref(), id).await
                 }
                 StepKind::Wait { time } => self.pause(*time).await.map(|()| Passed::default()),
                 StepKind::Do { procedure, with, expect, fail_as, silence } => {
@@ -321,72 +322,6 @@ impl Executor {
             _ => Proof::None(format!("acknowledgement of {name}'s decisive bytes; the device took {delivered} of {len}")),
         };
         self.stimulus(proof, id);
-    }
-
-    async fn flash(&mut self, channel: &str, names: &[String], erase_all: bool, id: &StepId) -> StepResult {
-        let shared = Arc::clone(&self.shared);
-        let mut segments = Vec::new();
-        for name in names {
-            let image = shared.images.get(name).ok_or_else(|| Unresolved { name: format!("image.{name}") })?;
-            let address =
-                image.address.ok_or_else(|| Ended::fault(format!("image {name} has no flash address in the device profile")))?;
-            segments.push(Segment { address, bytes: image.bytes.to_vec() });
-        }
-        if erase_all && !shared.bench.sacrificial {
-            return Err(Ended::fault("the rig does not say that this unit is sacrificial, so nothing is erased"));
-        }
-        shared.bench.announce(channel, Act::Flash { image: names.join(", "), erase_all }, Some(id)).await?;
-        self.mark_all();
-        let probe = self.probe(channel)?;
-        let proof = probe.lock().await.flash(segments, erase_all).await?;
-        Ok(self.stimulus(proof, id))
-    }
-
-    async fn read_memory(
-        &mut self,
-        channel: &str,
-        address: u32,
-        len: u32,
-        readable: Option<bool>,
-        searched: [Option<&Template>; 2],
-        fail_as: Option<&FailAs>,
-        id: &StepId,
-    ) -> StepResult {
-        let shared = Arc::clone(&self.shared);
-        let compiled = |pattern: &Template| -> Result<(String, Regex), Ended> {
-            let source = self.pattern(pattern)?;
-            compile(&source).map(|regex| (source, regex))
-        };
-        let [holds, lacks] = searched.map(|pattern| pattern.map(compiled).transpose());
-        let (holds, lacks) = (holds?, lacks?);
-        shared.bench.announce(channel, Act::ReadMemory { address, len }, Some(id)).await?;
-        let read = self.probe(channel)?.lock().await.read(address, len).await?;
-        let (was_readable, text, bytes) = match &read {
-            Ok(bytes) => (true, format!("{len} bytes at {address:#010x} were read"), bytes.as_slice()),
-            Err(refusal) => (false, format!("{len} bytes at {address:#010x} were refused: {refusal}"), refusal.as_bytes()),
-        };
-        let name = format!("{}-{address:08x}.{}", id.as_str().replace(['/', '.'], "-"), if was_readable { "bin" } else { "txt" });
-        let evidence: Vec<_> = shared.recorder.evidence(&name, bytes).into_iter().collect();
-        match readable {
-            Some(wanted) if wanted != was_readable => return Err(failed(fail_as, code::UNEXPECTED, &text).with(evidence)),
-            Some(_) | None => {}
-        }
-        if (holds.is_some() || lacks.is_some()) && !was_readable {
-            return Err(Ended::judged(Verdict::Inconclusive, code::REFUSED, text).with(evidence));
-        }
-        if let Some((source, regex)) = &holds
-            && !regex.is_match(bytes)
-        {
-            let text = format!("`{source}` is not in the {len} bytes at {address:#010x}, so a search there proves nothing");
-            return Err(Ended::judged(Verdict::Inconclusive, code::NO_WITNESS, text).with(evidence));
-        }
-        if let Some((source, regex)) = &lacks
-            && let Some(found) = regex.find(bytes)
-        {
-            let text = format!("`{source}` is at {:#010x}", address as usize + found.start());
-            return Err(failed(fail_as, code::UNEXPECTED, &text).with(evidence));
-        }
-        Ok(Passed { evidence, judged: readable.is_some() || lacks.is_some() })
     }
 
     // --- judgements ---

@@ -2,21 +2,38 @@
 
 use std::sync::Arc;
 
+use regex::bytes::Regex;
+
 use super::{
-    execute::{Executor, Passed, StepResult, failed},
+    execute::{Executor, Passed, StepResult, compile, failed},
     outcome::{Ended, code},
+    values::Unresolved,
 };
 use crate::{
-    channel::probe::{LockReading, LockVerdict},
+    channel::{
+        link::Segment,
+        probe::{LockReading, LockVerdict},
+    },
     event::{Act, ChannelName, Digest, EvidenceRef, Fact, StepId, Verdict},
     step::{
-        FailAs,
+        FailAs, Template,
         probe::{Lock, ProbeStep},
     },
 };
 
 /// Bytes read at a time: a dump can be stopped between two pieces, and each has its own deadline.
 const PIECE: u32 = 256 << 10;
+
+/// What `read-memory` judges.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// Whether it must be readable, or refused.
+    pub(super) readable: Option<bool>,
+    /// What must be found in the bytes.
+    pub(super) holds: Option<&'a Template>,
+    /// What must not be found in the bytes.
+    pub(super) lacks: Option<&'a Template>,
+}
 
 impl Executor {
     pub(super) async fn probe_step(&mut self, channel: &str, step: &ProbeStep, id: &StepId) -> StepResult {
@@ -36,6 +53,70 @@ impl Executor {
                 self.read_lock(channel, family.clone(), *expect, fail_as.as_ref(), id).await
             }
         }
+    }
+
+    pub(super) async fn flash(&mut self, channel: &str, names: &[String], erase_all: bool, id: &StepId) -> StepResult {
+        let shared = Arc::clone(&self.shared);
+        let mut segments = Vec::new();
+        for name in names {
+            let image = shared.images.get(name).ok_or_else(|| Unresolved { name: format!("image.{name}") })?;
+            let address =
+                image.address.ok_or_else(|| Ended::fault(format!("image {name} has no flash address in the device profile")))?;
+            segments.push(Segment { address, bytes: image.bytes.to_vec() });
+        }
+        if erase_all && !shared.bench.sacrificial {
+            return Err(Ended::fault("the rig does not say that this unit is sacrificial, so nothing is erased"));
+        }
+        shared.bench.announce(channel, Act::Flash { image: names.join(", "), erase_all }, Some(id)).await?;
+        self.mark_all();
+        let probe = self.probe(channel)?;
+        let proof = probe.lock().await.flash(segments, erase_all).await?;
+        Ok(self.stimulus(proof, id))
+    }
+
+    /// Reads memory, and searches it. What cannot be read is searched in vain, and a search that does not find what is there proves nothing.
+    pub(super) async fn read_memory(
+        &mut self,
+        channel: &str,
+        address: u32,
+        len: u32,
+        wanted: Wanted<'_>,
+        fail_as: Option<&FailAs>,
+        id: &StepId,
+    ) -> StepResult {
+        let shared = Arc::clone(&self.shared);
+        let compiled = |pattern: &Template| -> Result<(String, Regex), Ended> {
+            let source = self.pattern(pattern)?;
+            compile(&source).map(|regex| (source, regex))
+        };
+        let (holds, lacks) = (wanted.holds.map(compiled).transpose()?, wanted.lacks.map(compiled).transpose()?);
+        shared.bench.announce(channel, Act::ReadMemory { address, len }, Some(id)).await?;
+        let read = self.probe(channel)?.lock().await.read(address, len).await?;
+        let (was_readable, text, bytes) = match &read {
+            Ok(bytes) => (true, format!("{len} bytes at {address:#010x} were read"), bytes.as_slice()),
+            Err(refusal) => (false, format!("{len} bytes at {address:#010x} were refused: {refusal}"), refusal.as_bytes()),
+        };
+        let name = format!("{}-{address:08x}.{}", id.as_str().replace(['/', '.'], "-"), if was_readable { "bin" } else { "txt" });
+        let evidence: Vec<_> = shared.recorder.evidence(&name, bytes).into_iter().collect();
+        if wanted.readable.is_some_and(|wanted| wanted != was_readable) {
+            return Err(failed(fail_as, code::UNEXPECTED, &text).with(evidence));
+        }
+        if (holds.is_some() || lacks.is_some()) && !was_readable {
+            return Err(Ended::judged(Verdict::Inconclusive, code::REFUSED, text).with(evidence));
+        }
+        if let Some((source, regex)) = &holds
+            && !regex.is_match(bytes)
+        {
+            let text = format!("`{source}` is not in the {len} bytes at {address:#010x}, so a search there proves nothing");
+            return Err(Ended::judged(Verdict::Inconclusive, code::NO_WITNESS, text).with(evidence));
+        }
+        if let Some((source, regex)) = &lacks
+            && let Some(found) = regex.find(bytes)
+        {
+            let text = format!("`{source}` is at {:#010x}", address as usize + found.start());
+            return Err(failed(fail_as, code::UNEXPECTED, &text).with(evidence));
+        }
+        Ok(Passed { evidence, judged: wanted.readable.is_some() || lacks.is_some() })
     }
 
     async fn dump(&mut self, channel: &str, address: u32, length: u32, name: &str, id: &StepId) -> StepResult {

@@ -9,7 +9,7 @@ use super::{
     Template, pattern, supply,
     template::{ImageField, Part, Role, ValueRef},
     usb,
-    world::{ImageFacts, WAITS, World},
+    world::{ImageFacts, ProcedureFacts, WAITS, World},
 };
 use crate::{
     channel::link::{ChannelKind, Measurand},
@@ -648,19 +648,35 @@ impl Walk<'_> {
             let diagnostic = Diagnostic::new(Code::UnknownParameter, value.place.clone(), message);
             self.push(diagnostic.related(facts.place.clone(), "the procedure"));
         }
-        for kind in facts.kinds.iter().filter(|kind| !REPEATABLE.contains(&kind.as_str())) {
-            let message = format!("procedure `{name}` uses `{kind}`, which a power-cut search cannot repeat");
-            self.push(
-                Diagnostic::new(Code::StepNotAllowed, value.place.clone(), message)
-                    .related(facts.place.clone(), "the procedure")
-                    .help("only `send`, `expect`, `send-image` and `do` are allowed in it"),
-            );
+        if !facts.gives_value {
+            self.push(no_value(name, &value.place));
+        }
+        for diagnostic in unrepeatable(name, facts, &value.place) {
+            self.push(diagnostic);
         }
     }
 }
 
 /// Kinds of steps that a search can put to a copy of the device.
-pub const REPEATABLE: &[&str] = &["send", "expect", "send-image", "do"];
+const REPEATABLE: &[&str] = &["send", "expect", "send-image", "do"];
+
+/// What keeps a power-cut search from putting a procedure to copies of the device.
+pub fn unrepeatable(name: &str, facts: &ProcedureFacts, place: &Place) -> Vec<Diagnostic> {
+    let told = |kind: &String| {
+        let message = format!("procedure `{name}` uses `{kind}`, which a power-cut search cannot repeat");
+        Diagnostic::new(Code::StepNotAllowed, place.clone(), message)
+            .related(facts.place.clone(), "the procedure")
+            .help("only `send`, `expect`, `send-image` and `do` are allowed in it")
+    };
+    facts.kinds.iter().filter(|kind| !REPEATABLE.contains(&kind.as_str())).map(told).collect()
+}
+
+/// A procedure that a power-cut search asks and that gives nothing to compare.
+#[must_use]
+pub fn no_value(name: &str, place: &Place) -> Diagnostic {
+    let message = format!("the last pattern of procedure `{name}` does not capture `value`");
+    Diagnostic::new(Code::MissingCapture, place.clone(), message).help("write `(?<value>...)` in it")
+}
 
 /// The nearest name as advice, for places that hold more than the name; else `general`.
 fn hint<'k>(diagnostic: Diagnostic, wrong: &str, known: impl IntoIterator<Item = &'k str>, general: &str) -> Diagnostic {

@@ -65,6 +65,8 @@ pub struct ProcedureFacts {
     pub kinds: BTreeSet<String>,
     /// Whether it erases the whole device.
     pub erases: bool,
+    /// Whether its last pattern captures `value`, for who asks it a question.
+    pub gives_value: bool,
     /// Its longest single wait.
     pub longest: Duration,
     /// Procedures that it runs directly, with the place.
@@ -100,6 +102,7 @@ impl World {
             channels: BTreeSet::new(),
             kinds: BTreeSet::new(),
             erases: false,
+            gives_value: false,
             longest: Duration::ZERO,
             calls: Vec::new(),
         };

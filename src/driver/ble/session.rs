@@ -390,7 +390,7 @@ impl Session {
         })
     }
 
-    /// One attempt, at most [`ATTEMPT`] long; whether it had all that time, or ended by itself, comes too.
+    /// One attempt, at most [`ATTEMPT`] long; whether it had all that time, or the device's refusal, comes too.
     async fn attempt(&mut self, within: Duration) -> Result<(Connection, bool), LinkError> {
         let operation = "connect";
         let deadline = Instant::now() + within;
@@ -425,7 +425,8 @@ impl Session {
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let tried = timeout(left.min(ATTEMPT), tried).await;
-        let whole = tried.is_ok() || left >= ATTEMPT;
+        // What ends an attempt early without the device's refusal is BlueZ's affair.
+        let mut whole = tried.is_err() && left >= ATTEMPT;
         let linked = self.shared.state().link.clone();
         let failed = match tried {
             Ok(Some(Ok(()))) if linked == LinkState::Up => {
@@ -436,7 +437,10 @@ impl Session {
             Ok(Some(Err(error))) => match super::gatt::meaning_of(&error) {
                 Meaning::Fault(what) if what.contains("NotReady") => return Err(self.fault(operation, what)),
                 Meaning::Fault(what) | Meaning::Unlinked(what) => what,
-                Meaning::Refused(refusal) => refusal.words,
+                Meaning::Refused(refusal) => {
+                    whole = true;
+                    refusal.words
+                }
             },
             Ok(_) => "the link was lost".to_owned(),
             Err(_) if linked == LinkState::Up => format!("its services were not known within {:?}", left.min(ATTEMPT)),

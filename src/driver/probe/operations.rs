@@ -324,6 +324,12 @@ impl Instrument {
         }
     }
 
+    /// Whether the board of a kept session was compared as this instrument asks. One that was not is looked at anew, even if its core was halted:
+    /// two channels of a probe that ask for different boards are a mistake in the rig.
+    fn knows(&self, kept: &Kept) -> bool {
+        self.unit.is_none() || kept.unit == self.unit
+    }
+
     /// Reads memory, without a reset.
     pub(super) fn read(&self, held: &mut Held, address: u32, len: u32) -> Result<Result<Vec<u8>, String>, Failure> {
         let asked = u64::from(address)..u64::from(address) + u64::from(len);
@@ -333,8 +339,7 @@ impl Instrument {
                 format!("cannot read {len} bytes at {address:#010x}: at most 16 MiB below 4 GiB"),
             ));
         }
-        // A board that has not been looked at is looked at first.
-        if held.0.as_ref().is_some_and(|kept| self.unit.is_some() && kept.unit != self.unit) {
+        if held.0.as_ref().is_some_and(|kept| !self.knows(kept)) {
             held.0 = None;
         }
         let found = match &mut held.0 {
@@ -359,8 +364,12 @@ impl Instrument {
         at: Option<u32>,
         offered: &[u8],
     ) -> Result<(usize, Vec<u8>), Failure> {
+        if held.0.as_ref().is_some_and(|kept| !self.knows(kept)) {
+            held.0 = None;
+        }
         if held.0.is_none() {
-            held.0 = Some(Kept { session: self.session(Purpose::Read)?, unit: self.unit.clone(), halted: false, rtt: None });
+            // Reading is writing, too: the device is told how far it was read.
+            held.0 = Some(Kept { session: self.session(Purpose::Act)?, unit: self.unit.clone(), halted: false, rtt: None });
         }
         let Some(kept) = &mut held.0 else { return Err(Failure::new(Cause::Other, "no session")) };
         let exchanged = kept.exchange(number as usize, at, offered);

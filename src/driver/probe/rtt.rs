@@ -77,6 +77,8 @@ impl Driver for Rtt {
             ("probe", true, "the debug probe as VID:PID or VID:PID:SERIAL"),
             ("chip", true, "the chip by its probe-rs name, such as nRF51822_xxAA"),
             ("speed", false, "clock on the wire, such as 4000kHz"),
+            ("unit", false, "identity of the chip in hex, as it stands in memory; with another board there is no console"),
+            ("unit-at", false, "where that identity is, such as 0x10000060/8; known for nRF51 and nRF52"),
             ("channel", false, "number of the RTT channel, up and down; 0 unless given"),
             ("address", false, "where the control block is, such as 0x20000400; otherwise the chip's memory is searched for it"),
             (POWERED_BY, false, "supply channel that feeds the device: without it there is nothing to read"),
