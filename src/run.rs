@@ -13,6 +13,7 @@
 pub mod bench;
 mod ble;
 mod cloud;
+mod console;
 pub mod control;
 pub mod cuts;
 pub mod describe;

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    execute::{Executor, Passed, Seen, StepResult, unseen},
+    console::Seen,
+    execute::{Executor, Passed, StepResult, unseen},
     outcome::Ended,
     values,
 };
