@@ -661,6 +661,7 @@ impl Walk<'_> {
 const REPEATABLE: &[&str] = &["send", "expect", "send-image", "do"];
 
 /// What keeps a power-cut search from putting a procedure to copies of the device.
+#[must_use]
 pub fn unrepeatable(name: &str, facts: &ProcedureFacts, place: &Place) -> Vec<Diagnostic> {
     let told = |kind: &String| {
         let message = format!("procedure `{name}` uses `{kind}`, which a power-cut search cannot repeat");
