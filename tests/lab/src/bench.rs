@@ -108,7 +108,7 @@ impl Bench {
         let (relay, _uart, cbus) = Ft232r::new(&format!("{name}-relay"));
         let (acm, console) = Acm::new(&format!("{name}-console"));
         let probe = CmsisDap::with_target(&format!("{name}-probe"), target);
-        let port = Loopback::new(port(&format!("{name}-port")));
+        let port = Loopback::new(port(&format!("{name}-port"))).without_requests();
         let plugs = [Cable::new(acm), Cable::new(probe), Cable::new(port)].map(|cable| Plug { cable, pulled: false });
         let device = Arc::new(Mutex::new(Device {
             power: false,

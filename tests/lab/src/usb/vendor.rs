@@ -14,6 +14,7 @@ const KEPT: usize = 64;
 pub struct Loopback {
     description: Description,
     kept: BTreeMap<u8, VecDeque<Vec<u8>>>,
+    echoes: bool,
     waker: Option<Waker>,
 }
 
@@ -21,7 +22,13 @@ impl Loopback {
     /// A device that is described so.
     #[must_use]
     pub fn new(description: Description) -> Self {
-        Self { description, kept: BTreeMap::new(), waker: None }
+        Self { description, kept: BTreeMap::new(), echoes: true, waker: None }
+    }
+
+    /// Refuses every vendor request, as a product does that declares none.
+    #[must_use]
+    pub fn without_requests(self) -> Self {
+        Self { echoes: false, ..self }
     }
 
     fn wake(&self) {
@@ -43,7 +50,7 @@ impl Model for Loopback {
 
     /// Vendor requests to the host give back their own setup, so that a test can see what arrived.
     fn control(&mut self, setup: &Setup, _data: &[u8]) -> Answer {
-        if setup.kind & 0x60 != 0x40 {
+        if !self.echoes || setup.kind & 0x60 != 0x40 {
             return Answer::Stall;
         }
         if setup.kind & 0x80 == 0 {
