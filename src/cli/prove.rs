@@ -247,7 +247,7 @@ fn line(judged: &Judged) -> String {
         (_, false) => outcome.words(),
         (Expected::Pass { .. }, true) => format!("{} cases pass", passed()),
         (Expected::Fail { case, reason }, true) => format!("{case}: {reason}"),
-        (Expected::Bench { verdict }, true) => format!("{verdict}, and nothing said about the device"),
+        (Expected::Bench { verdict, reason }, true) => format!("{verdict} {reason}, and nothing said about the device"),
     };
     format!(
         "{sign}{:<5} {} ({plan}{seed}): {}  {:.1} s\n",

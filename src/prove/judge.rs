@@ -85,13 +85,19 @@ pub fn judge(expected: &Expected, observed: &Observed) -> Outcome {
         Expected::Fail { case, reason } => match first_bad {
             None => Outcome::Missed("every case passed".to_owned()),
             Some(first) if first.verdict != Some(Verdict::Fail) => Outcome::NoVerdict(told(first)),
+            Some(first) if first.id == *case && first.reason.as_ref() == Some(reason) && !observed.safe => {
+                Outcome::NoVerdict("the safe state was not confirmed".to_owned())
+            }
             Some(first) if first.id == *case && first.reason.as_ref() == Some(reason) => Outcome::AsExpected,
             Some(first) => Outcome::Missed(format!("first came {}, not {case} {reason}", told(first))),
         },
-        Expected::Bench { verdict } => match ran().find(|case| case.verdict == Some(Verdict::Fail)) {
-            Some(failed) => Outcome::Deceived(told(failed)),
-            None if observed.verdict == *verdict => Outcome::AsExpected,
-            None => Outcome::Deceived(format!("the run is {}, not {verdict}", observed.verdict)),
+        Expected::Bench { verdict, reason } => match (ran().find(|case| case.verdict == Some(Verdict::Fail)), first_bad) {
+            (Some(failed), _) => Outcome::Deceived(told(failed)),
+            (None, None) => Outcome::Deceived("every case passed".to_owned()),
+            (None, Some(first)) if first.verdict == Some(*verdict) && first.reason.as_ref() == Some(reason) => {
+                Outcome::AsExpected
+            }
+            (None, Some(first)) => Outcome::NoVerdict(format!("first came {}, not {verdict} {reason}", told(first))),
         },
     }
 }
@@ -137,19 +143,19 @@ mod tests {
         assert!(matches!(seen(&[("a", PASS, ""), ("b", FAIL, "OTHER")]), Outcome::Missed(_)), "another reason");
         assert!(matches!(seen(&[("a", PASS, ""), ("b", PASS, "")]), Outcome::Missed(_)));
         assert!(matches!(seen(&[("a", UNCLEAR, "SILENT"), ("b", FAIL, "SIG")]), Outcome::NoVerdict(_)));
+        let unsafe_end = Observed { safe: false, ..observed(Verdict::Fail, &[("b", FAIL, "SIG")]) };
+        assert!(matches!(judge(&fault, &unsafe_end), Outcome::NoVerdict(_)));
     }
 
     #[test]
     fn a_broken_bench_says_nothing_about_the_device() {
-        let broken = Expected::Bench { verdict: Verdict::Error };
+        let broken = Expected::Bench { verdict: Verdict::Error, reason: "BENCH-FAULT".to_owned() };
         let seen = |verdict, cases: &[_]| judge(&broken, &observed(verdict, cases));
         let error = Some(Verdict::Error);
         assert_eq!(seen(Verdict::Error, &[("a", error, "BENCH-FAULT")]), Outcome::AsExpected);
         assert!(matches!(seen(Verdict::Pass, &[("a", PASS, "")]), Outcome::Deceived(_)));
-        assert!(matches!(seen(Verdict::Inconclusive, &[("a", UNCLEAR, "")]), Outcome::Deceived(_)));
-        assert!(
-            matches!(seen(Verdict::Error, &[("a", FAIL, "SIG"), ("b", error, "")]), Outcome::Deceived(_)),
-            "a fail among them"
-        );
+        assert!(matches!(seen(Verdict::Inconclusive, &[("a", UNCLEAR, "BENCH-FAULT")]), Outcome::NoVerdict(_)));
+        assert!(matches!(seen(Verdict::Error, &[("a", error, "BUG")]), Outcome::NoVerdict(_)), "for another reason");
+        assert!(matches!(seen(Verdict::Error, &[("a", error, "BENCH-FAULT"), ("b", FAIL, "SIG")]), Outcome::Deceived(_)));
     }
 }

@@ -59,13 +59,23 @@ static FAULT: Keys = Keys::new(
         Key::needed("rig", Shape::Path, "Rig with that bench."),
         Key::needed("plan", Shape::Path, "Plan that is run on it."),
         Key::optional("case", Shape::Name, "Only this case. Default: all."),
-        Key::needed("verdict", Shape::Word(VERDICTS), "What has to come of it."),
+        Key::needed("verdict", Shape::Word(VERDICTS), "What the first case that does not pass has to come to."),
+        Key::needed(
+            "reason",
+            Shape::Word(BENCH_REASONS),
+            "Its reason code, one of the bench's own: a bench that fails for another reason proves nothing here.",
+        ),
     ],
 );
 
 const VERDICTS: &[Word] = &[
     Word { word: "inconclusive", what: "The bench worked, and what it saw proves nothing." },
     Word { word: "error", what: "The bench did not work." },
+];
+
+const BENCH_REASONS: &[Word] = &[
+    Word { word: "BENCH-FAULT", what: "The bench could not do its part." },
+    Word { word: "NO-WITNESS", what: "Nothing proves that a stimulus took place." },
 ];
 
 /// What a row has to come to.
@@ -83,10 +93,12 @@ pub enum Expected {
         /// Its reason code.
         reason: String,
     },
-    /// Nothing is said about the device: nothing fails, and not everything passes.
+    /// Nothing is said about the device: no case fails, and the first that does not pass has this verdict for this reason.
     Bench {
-        /// The verdict of the run.
+        /// Its verdict.
         verdict: Verdict,
+        /// Its reason code.
+        reason: String,
     },
 }
 
@@ -166,7 +178,7 @@ impl Matrix {
                 rig: base.join(map.string("rig")),
                 plan: base.join(map.string("plan")),
                 only: map.has("case").then(|| map.string("case")),
-                expected: Expected::Bench { verdict },
+                expected: Expected::Bench { verdict, reason: map.string("reason") },
             });
         }
         matrix
@@ -222,7 +234,7 @@ mod tests {
         let matrix = load(
             "variants:\n  - { id: V13, name: no-version-check, rig: b.yaml, plan: p.yaml, case: rollback, reason: ROLLBACK-DIRECT }\n  \
              - { id: B02, name: verbose, rig: c.yaml, plan: p.yaml, twin: true }\n  - { id: V19, name: radio, not-for: it has no radio }\n\
-             bench-faults:\n  - { id: F1, name: welded, rig: d.yaml, plan: p.yaml, case: one, verdict: error }\n",
+             bench-faults:\n  - { id: F1, name: welded, rig: d.yaml, plan: p.yaml, case: one, verdict: error, reason: BENCH-FAULT }\n",
         );
         let matrix = matrix.unwrap();
         let expected: Vec<_> = matrix.rows.iter().map(|row| (row.id.as_str(), row.expected.clone())).collect();
@@ -233,7 +245,7 @@ mod tests {
                 ("good", Expected::Pass { twin: false }),
                 ("V13", fail),
                 ("B02", Expected::Pass { twin: true }),
-                ("F1", Expected::Bench { verdict: Verdict::Error }),
+                ("F1", Expected::Bench { verdict: Verdict::Error, reason: "BENCH-FAULT".to_owned() }),
             ]
         );
         assert_eq!(matrix.rows[3].only.as_deref(), Some("one"));

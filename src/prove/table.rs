@@ -105,7 +105,7 @@ fn expected(row: &Row) -> String {
         Expected::Pass { twin: false } => "pass".to_owned(),
         Expected::Pass { twin: true } => "pass (twin)".to_owned(),
         Expected::Fail { case, reason } => format!("{case}: {reason}"),
-        Expected::Bench { verdict } => format!("{verdict}"),
+        Expected::Bench { verdict, reason } => format!("{verdict}: {reason}"),
     }
 }
 
@@ -290,7 +290,7 @@ mod tests {
                 judged("good", good, Outcome::FalseFail("c fail X".to_owned())),
                 judged("V1", fail("SIG"), Outcome::AsExpected),
                 judged("V2", fail("SIG"), Outcome::Missed("every case passed".to_owned())),
-                judged("F1", Expected::Bench { verdict: Verdict::Error }, Outcome::AsExpected),
+                judged("F1", Expected::Bench { verdict: Verdict::Error, reason: "BENCH-FAULT".to_owned() }, Outcome::AsExpected),
             ],
             not_for: vec![("V9".to_owned(), "radio".to_owned(), "has none".to_owned())],
         };

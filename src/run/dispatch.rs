@@ -20,7 +20,7 @@ use super::{
     guard::{Guard, Watch, WatchAction, WatchedState},
     images::Images,
     lease::{Holder, Lease},
-    outcome::{code, conclude},
+    outcome::{attribute, code, conclude},
     patience::{Obstacle, Queue},
     record::Recorder,
     registry::Registry,
@@ -339,6 +339,7 @@ async fn judge_case(
         }
         Err((ended, step)) => {
             let (verdict, reason, _) = ended.into_parts();
+            let (verdict, reason) = attribute(executor.ledger(), verdict, reason);
             (verdict, Some(reason), Some(step))
         }
     }

@@ -112,12 +112,7 @@ pub struct Ledger {
 /// The verdict of a case all of whose steps passed: a stimulus without a witness, or nothing judged at all, is never a pass.
 #[must_use]
 pub fn conclude(ledger: &Ledger) -> (Verdict, Option<Reason>) {
-    if let Some(first) = ledger.unwitnessed.first() {
-        let more = match ledger.unwitnessed.len() {
-            1 => String::new(),
-            n => format!(" (and {} more)", n - 1),
-        };
-        let text = format!("nothing proves that the stimulus took place; missing: {first}{more}");
+    if let Some(text) = ledger.unproven() {
         return (Verdict::Inconclusive, Some(Reason { code: code::NO_WITNESS.to_owned(), text }));
     }
     if ledger.judged == 0 {
@@ -127,9 +122,47 @@ pub fn conclude(ledger: &Ledger) -> (Verdict, Option<Reason>) {
     (Verdict::Pass, None)
 }
 
+/// What a step that did not pass means for its case. What a device does, or does not do, after a stimulus of which nothing proves that it took
+/// place cannot be held against it: the wire of a button that came off looks like a device that ignores its button.
+#[must_use]
+pub fn attribute(ledger: &Ledger, verdict: Verdict, reason: Reason) -> (Verdict, Reason) {
+    match (verdict, ledger.unproven()) {
+        (Verdict::Fail | Verdict::Inconclusive, Some(missing)) if reason.code != code::NO_WITNESS => {
+            let text = format!("{missing}; seen after it: {}: {}", reason.code, reason.text);
+            (Verdict::Inconclusive, Reason { code: code::NO_WITNESS.to_owned(), text })
+        }
+        _ => (verdict, reason),
+    }
+}
+
+impl Ledger {
+    /// Which stimuli have no witness, in words.
+    fn unproven(&self) -> Option<String> {
+        let first = self.unwitnessed.first()?;
+        let more = match self.unwitnessed.len() {
+            1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        Some(format!("nothing proves that the stimulus took place; missing: {first}{more}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Ended, Ledger, Verdict, code, conclude};
+    use super::{Ended, Ledger, Reason, Verdict, attribute, code, conclude};
+
+    #[test]
+    fn a_failure_after_a_stimulus_without_a_witness_is_not_held_against_the_device() {
+        let reason = || Reason { code: "FRS-TRIGGER".to_owned(), text: "no reset".to_owned() };
+        let unproven = Ledger { judged: 1, unwitnessed: vec!["the pin is low".to_owned()] };
+        let (verdict, told) = attribute(&unproven, Verdict::Fail, reason());
+        assert_eq!((verdict, told.code.as_str()), (Verdict::Inconclusive, code::NO_WITNESS));
+        assert!(told.text.contains("the pin is low") && told.text.contains("FRS-TRIGGER: no reset"), "{}", told.text);
+        assert_eq!(attribute(&Ledger::default(), Verdict::Fail, reason()), (Verdict::Fail, reason()));
+        let silent = Reason { code: code::SILENT.to_owned(), text: "no answer".to_owned() };
+        assert_eq!(attribute(&unproven, Verdict::Inconclusive, silent).1.code, code::NO_WITNESS, "the likelier cause is named");
+        assert_eq!(attribute(&unproven, Verdict::Error, reason()), (Verdict::Error, reason()), "a fault of the bench stays one");
+    }
 
     #[test]
     fn a_stimulus_without_a_witness_never_passes() {

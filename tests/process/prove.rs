@@ -66,8 +66,7 @@ const ROLLBACK: &str = "case: rollback, reason: ROLLBACK-DIRECT";
 #[test]
 fn a_matrix_that_holds_ends_with_0_and_its_table_is_kept() {
     let files = Files::new();
-    let fault =
-        "bench-faults:\n  - { id: F01, name: welded, rig: RIGS/bench-faults/welded.yaml, plan: plan.yaml, verdict: error }\n";
+    let fault = "bench-faults:\n  - { id: F01, name: welded, rig: RIGS/bench-faults/welded.yaml, plan: plan.yaml, verdict: error, reason: BENCH-FAULT }\n";
     let rows = variant("variants/no-version-check.yaml", ROLLBACK) + fault;
     let (markdown, json) = (files.bench.path("proof.md"), files.bench.path("proof.json"));
     let more = ["--seeds", "2", "--markdown", markdown.to_str().unwrap(), "--json", json.to_str().unwrap()];
