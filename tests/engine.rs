@@ -286,6 +286,17 @@ fn device() -> Device {
     procedures.insert("install-good".to_owned(), procedure("good", None));
     procedures.insert("install-mute".to_owned(), procedure("mute", Some("ready")));
     procedures.insert("install-nothing".to_owned(), procedure("nothing", None));
+    let inner = |reason: Option<&str>| StepKind::Do {
+        procedure: "install-bad".to_owned(),
+        with: Vec::new(),
+        expect: Outcome::Done,
+        fail_as: reason.map(code),
+        silence: Silence::Inconclusive,
+    };
+    let around =
+        |reason| Procedure { parameters: Vec::new(), returns: Vec::new(), steps: vec![step(inner(reason))], outcome: None };
+    procedures.insert("around-bad".to_owned(), around(None));
+    procedures.insert("around-named-bad".to_owned(), around(Some("INNER")));
     let image = Image { file: PathBuf::new(), address: None, version: Some("2".to_owned()), bytes: b"abcdefgh\n".to_vec() };
     Device {
         name: "lock".to_owned(),
@@ -516,6 +527,14 @@ async fn a_refusal_is_judged_by_who_asked() {
     ran(one(vec![perform("install-good", Outcome::Done, "X")])).await.is(Verdict::Pass, "");
     ran(one(vec![perform("install-nothing", Outcome::Refused, "X")])).await.is(Verdict::Inconclusive, "SILENT");
     ran(one(vec![perform("install-mute", Outcome::Refused, "DEAD-AFTERWARDS")])).await.is(Verdict::Fail, "DEAD-AFTERWARDS");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reason_of_a_procedure_is_given_by_its_caller_unless_it_has_its_own() {
+    ran(one(vec![perform("around-bad", Outcome::Done, "OUTER")])).await.is(Verdict::Fail, "OUTER: install-bad was refused");
+    ran(one(vec![perform("around-named-bad", Outcome::Done, "OUTER")])).await.is(Verdict::Fail, "INNER");
+    // Whoever wants a refusal names what it means that there is none, not that something before it went wrong.
+    ran(one(vec![perform("around-bad", Outcome::Refused, "SIG")])).await.is(Verdict::Fail, "REFUSED: install-bad was refused");
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,6 +54,9 @@ BOOTLOADERS = [
     ("bootloader-counter-early", "FAULT_COUNTER_EARLY", "counter-early", "the security counter is raised before the confirmation"),
     ("bootloader-counter-never", "FAULT_COUNTER_NEVER", "counter-never", "the security counter is never raised"),
     ("bootloader-revert-forgotten", "FAULT_REVERT_FORGOTTEN", "revert-forgotten", "a revert that was cut goes on as an update"),
+    ("bootloader-cut-erases-settings", "FAULT_CUT_ERASES_SETTINGS", "cut-erases-settings", "an update that was cut costs the settings"),
+    ("bootloader-resumed-counter-early", "FAULT_RESUMED_COUNTER_EARLY", "resumed-counter-early",
+     "the security counter is raised before the confirmation if the update was cut"),
     ("bootloader-single-copy", "FAULT_BOOTLOG_SINGLE_COPY", "single-copy", "the boot state has one copy, which is erased and then written"),
     ("bootloader-no-revert", "FAULT_NO_REVERT", "no-revert", "a new image is permanent without confirmation"),
     ("bootloader-no-watchdog", "FAULT_NO_WATCHDOG", "no-watchdog", "the watchdog is not started"),
@@ -80,6 +83,7 @@ APPLICATIONS = [
     ("lock-v1-peek", 1, 1, PRODUCT, "vendor", "FAULT_PEEK", "fault: a command that nobody declares reads memory"),
     ("lock-v1-log-secret", 1, 1, PRODUCT, "vendor", "FAULT_LOG_SECRET", "fault: the log at start shows the PIN"),
     ("lock-v1-log", 1, 1, PRODUCT, "vendor", "TWIN_LOG", "harmless twin: the log at start tells more, and no secret"),
+    ("lock-v2-migrates", 2, 2, PRODUCT, "vendor", "FAULT_MIGRATES", "fault: writes the settings in a form that lock-v1 cannot read"),
     ("lock-v2-counter-never", 2, 2, PRODUCT, "vendor", "FAULT_COUNTER_NEVER", "fault: the confirmation does not raise the counter; for bootloader-counter-never"),
 ]
 

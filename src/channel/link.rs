@@ -30,14 +30,30 @@ pub struct LinkError {
     pub what: String,
     /// Whether the instrument is gone (unplugged, process ended) rather than refusing.
     pub lost: bool,
-    /// Whether it is not the instrument but a person that did not answer: then nothing is known, and nothing is at fault.
-    pub unanswered: bool,
+    /// Whose doing it is.
+    pub cause: Cause,
+}
+
+/// Why an act on an instrument came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The instrument did not do its part.
+    Instrument,
+    /// A person was asked and did not answer: nothing is known, and nothing is at fault.
+    Person,
+    /// The device did not do what the act rests on, while the instrument did its part: nothing is known.
+    Device,
 }
 
 impl LinkError {
     /// A failed operation on an instrument that is still there.
     pub fn new(operation: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { operation: operation.into(), what: what.into(), lost: false, unanswered: false }
+        Self { operation: operation.into(), what: what.into(), lost: false, cause: Cause::Instrument }
+    }
+
+    /// The instrument did its part, the device did not: what was to be done rests on it.
+    pub fn of_device(operation: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { cause: Cause::Device, ..Self::new(operation, what) }
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     channel::{
         console::Mark,
-        link::{LinkError, Proof},
+        link::{Cause, LinkError, Proof},
     },
     event::{Act, ChannelName, EvidenceRef, Fact, Limit, Nanos, Reason, StepId, StopLevel, Verdict},
     rig::model::{Device, OutcomeSpec, Procedure},
@@ -79,10 +79,11 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 impl From<LinkError> for Ended {
     fn from(error: LinkError) -> Self {
-        if error.unanswered {
-            return Self::judged(Verdict::Inconclusive, code::OPERATOR, error.to_string());
+        match error.cause {
+            Cause::Instrument => Self::fault(error.to_string()),
+            Cause::Person => Self::judged(Verdict::Inconclusive, code::OPERATOR, error.to_string()),
+            Cause::Device => Self::judged(Verdict::Inconclusive, code::UNEXPECTED, error.to_string()),
         }
-        Self::fault(error.to_string())
     }
 }
 
@@ -347,7 +348,11 @@ impl Executor {
                 self.values.set(value, found);
             }
         }
-        let (outcome, words, evidence) = result?;
+        let (outcome, words, evidence) = match wanted {
+            Outcome::Done => result.map_err(|ended| named(ended, fail_as))?,
+            // The reason is for a device that did what it should have refused, not for one that did not get that far.
+            Outcome::Refused => result?,
+        };
         match (wanted, outcome) {
             (Outcome::Done, Outcome::Done) | (Outcome::Refused, Outcome::Refused) => Ok(Passed { evidence, judged: true }),
             (Outcome::Refused, Outcome::Done) => {
@@ -537,6 +542,17 @@ pub(super) fn failed(fail_as: Option<&FailAs>, otherwise: &str, seen: &str) -> E
         None => (otherwise, seen.to_owned()),
     };
     Ended::Judged { verdict: Verdict::Fail, reason: Reason { code: code.to_owned(), text }, evidence: Vec::new() }
+}
+
+/// A failure inside a procedure that has only a general code: the caller's reason says what it means. Reasons of the procedure's own stay.
+fn named(ended: Ended, fail_as: Option<&FailAs>) -> Ended {
+    const GENERAL: &[&str] = &[code::REFUSED, code::NOT_REFUSED, code::NOT_READY, code::UNEXPECTED, code::SILENT];
+    match ended {
+        Ended::Judged { verdict: Verdict::Fail, reason, evidence } if GENERAL.contains(&reason.code.as_str()) => {
+            failed(fail_as, &reason.code, &reason.text).with(evidence)
+        }
+        ended => ended,
+    }
 }
 
 pub(super) fn out_of_time() -> Ended {

@@ -12,8 +12,14 @@
  * written last when the page is taken into use, so a page counts only when it holds everything; of two that count, the higher number
  * is the later. A torn tag reads as no record, torn data fails the CRC; both are skipped and the item keeps its older value. The CRC
  * starts from the tag: started from all ones, four erased bytes would have an erased word as their right CRC. */
-#define TAG(item, size) (0x53000000u | (item) << 16 | (size))
-#define TAG_VALID(tag) ((tag) >> 24 == 0x53u)
+#define FORM 0x53u
+#ifdef FAULT_MIGRATES
+#define FORM_WRITTEN 0x54u /* another form, which older versions take for torn tags */
+#else
+#define FORM_WRITTEN FORM
+#endif
+#define TAG(item, size) (FORM_WRITTEN << 24 | (item) << 16 | (size))
+#define TAG_VALID(tag) ((tag) >> 24 == FORM || (tag) >> 24 == FORM_WRITTEN)
 #define TAG_ITEM(tag) ((tag) >> 16 & 0xFF)
 #define TAG_SIZE(tag) ((tag) & 0xFFFF)
 #define FIRST 8u   /* offset of the first record */
@@ -130,6 +136,9 @@ void store_load(void)
             break;
         }
     }
+#ifdef FAULT_MIGRATES
+    move(); /* no copy in the old form is kept for a revert */
+#endif
 }
 
 void store_save(uint32_t item)

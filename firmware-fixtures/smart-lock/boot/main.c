@@ -70,7 +70,14 @@ static void settle(void)
 #ifdef FAULT_REVERT_FORGOTTEN
         state &= ~(1u << 24); /* which way the swap goes */
 #endif
+#ifdef FAULT_CUT_ERASES_SETTINGS
+        nvm_erase(STORE_PAGE);
+        nvm_erase(STORE_PAGE + PAGE_SIZE);
+#endif
         swap_finish(state);
+#ifdef FAULT_RESUMED_COUNTER_EARLY
+        counter_raise(((const struct image_header *)SLOT_A)->counter);
+#endif
         break;
     case STATE_TRYING:
         say("revert", "");

@@ -6,7 +6,7 @@ use super::word;
 use crate::{
     channel::{
         clock::BoxFuture,
-        link::{ButtonLink, ChannelKind, Driver, LinkError, Opened, Parameters, Proof, SupplyLink},
+        link::{ButtonLink, Cause, ChannelKind, Driver, LinkError, Opened, Parameters, Proof, SupplyLink},
         operator::{Ask, CANNOT, DONE, Question, Unanswered},
     },
     driver::parameters::{duration, required, value},
@@ -62,7 +62,7 @@ impl Person {
                 Ok(Proof::Seen(Witness { what, evidence: None }))
             }
             Ok(answer) => Err(failed(format!("operator {} answered `{}`", answer.by, answer.text))),
-            Err(Unanswered(why)) => Err(LinkError { unanswered: true, ..failed(why) }),
+            Err(Unanswered(why)) => Err(LinkError { cause: Cause::Person, ..failed(why) }),
         }
     }
 }
@@ -153,7 +153,7 @@ mod tests {
         let Proof::Seen(witness) = supply(Says(DONE)).await.set(false).await.unwrap() else { panic!("no witness") };
         assert_eq!(witness.what, "operator kim confirmed: switch the bench supply off (down)");
         let error = supply(Says(CANNOT)).await.set(false).await.unwrap_err();
-        assert!(!error.unanswered && error.what.contains("cannot"), "{error}");
-        assert!(supply(Nobody).await.set(true).await.unwrap_err().unanswered);
+        assert!(error.cause == Cause::Instrument && error.what.contains("cannot"), "{error}");
+        assert_eq!(supply(Nobody).await.set(true).await.unwrap_err().cause, Cause::Person);
     }
 }

@@ -133,6 +133,11 @@ pub(super) fn fault(what: impl Into<String>) -> LinkError {
     LinkError::new("search power cuts on the virtual device", what)
 }
 
+/// The device does not do without a cut what the search rests on.
+pub(super) fn unfit(what: impl Into<String>) -> LinkError {
+    LinkError::of_device("search power cuts on the virtual device", what)
+}
+
 /// Only what the recording contains can be replayed; a recording that starts before its first input was applied is in order.
 pub(super) fn in_order(recording: &Recording) -> Result<(), LinkError> {
     let mut last = recording.start.now();

@@ -2,7 +2,7 @@
 
 use super::{
     KeepGoing,
-    baseline::{at_end, fault},
+    baseline::{at_end, fault, unfit},
     console::Console,
     course::{Counter, Examiner, Seen},
     questions::{Floor, Questions, cleared_bits},
@@ -29,13 +29,13 @@ pub(super) fn examine(
         if recording.start.is_powered() { recording.start.clone() } else { restart(questions, recording.start.clone()).1 };
     let mut console = Console::new(start.clone(), None);
     let Some(expected) = questions.settings(&mut console) else {
-        return Err(fault(
+        return Err(unfit(
             "the device did not answer the question for its settings before the update; check `settings` of the profile",
         ));
     };
     questions.expected = expected;
     let Counter::Is(before) = questions.counter(&mut console) else {
-        return Err(fault(
+        return Err(unfit(
             "the device did not answer the question for its security counter with a number before the update; check `counter` of the profile",
         ));
     };
@@ -46,7 +46,7 @@ pub(super) fn examine(
     // A device whose old version is itself on trial reverts at any power cycle, to the version that it then keeps.
     let lapsed = seen == Seen::New && restart(questions, machine.clone()).0 == Seen::New;
     if seen != Seen::Old && !lapsed {
-        return Err(fault(format!(
+        return Err(unfit(format!(
             "before the update, after a power cycle, the device was to come up with version {} within {:?}; it came up as: {seen:?}",
             plan.old_version, plan.recovery
         )));
@@ -56,7 +56,7 @@ pub(super) fn examine(
     }
     let (updated, after, _) = Examiner { questions, memories: None }.update(machine, None);
     if !updated || after != Seen::New {
-        return Err(fault(format!(
+        return Err(unfit(format!(
             "the update as the plan writes it does not work on the device even without a power cut (exchanges answered: {updated}, then up: {after:?})"
         )));
     }
