@@ -13,6 +13,7 @@ mod estimate;
 mod law;
 mod order;
 mod random;
+mod seed;
 mod share;
 mod simulate;
 mod uncertainty;
@@ -22,6 +23,7 @@ pub use estimate::{
 };
 pub use law::{Jitter, LONGEST, Law, LawError, ParseLawError, SHORTEST};
 pub use random::Random;
+pub use seed::{Alike, alike};
 pub use share::{ParseShareError, Share};
 pub use simulate::{
     Figure, Fleet, FleetError, HORIZON, Holds, LEAST_DEVICES, LONGEST_OUTAGE, MOST_DEVICES, Outcome, Served, WorstSecond,

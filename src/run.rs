@@ -30,6 +30,7 @@ pub mod outcome;
 mod patience;
 mod probe;
 mod prompt;
+mod reconnect;
 pub mod record;
 pub mod registry;
 pub mod stop;

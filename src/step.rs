@@ -14,6 +14,7 @@ pub mod network;
 pub mod pattern;
 pub mod probe;
 pub mod prompt;
+pub mod reconnect;
 pub mod supply;
 pub mod template;
 pub mod usb;
@@ -283,6 +284,8 @@ pub enum StepKind {
     },
     /// Ask the operator.
     Prompt(Box<prompt::PromptStep>),
+    /// Judge how the device comes back to its service.
+    Reconnect(reconnect::ReconnectStep),
     /// Cut the power at every flash operation of some steps.
     PowerCutSearch {
         /// Supply channel with the ability.

@@ -42,6 +42,8 @@ use tokio::{
 
 #[path = "engine/cloud.rs"]
 mod cloud;
+#[path = "engine/reconnect.rs"]
+mod reconnect;
 #[path = "engine/serial.rs"]
 mod serial;
 

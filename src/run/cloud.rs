@@ -79,10 +79,13 @@ impl Executor {
                 let limits = (self.limit(at_most.as_ref())?, self.limit(at_least.as_ref())?);
                 self.cloud_attempts(channel, *event, during, limits, *silence, fail_as, id).await
             }
+            CloudStep::Intervals { event, count, within, save_as } => {
+                self.cloud_intervals(channel, (*event, *count), within, save_as, id).await
+            }
         }
     }
 
-    fn log(&self, channel: &str) -> Result<Arc<CloudLog>, Ended> {
+    pub(super) fn log(&self, channel: &str) -> Result<Arc<CloudLog>, Ended> {
         let log = self.shared.bench.cloud_logs.get(channel);
         log.cloned().ok_or_else(|| Ended::fault(format!("the rig has no cloud channel {channel}")))
     }
@@ -246,7 +249,7 @@ impl Executor {
         Ok(Passed { evidence, judged: true })
     }
 
-    fn mark_of(&self, channel: &str) -> u64 {
+    pub(super) fn mark_of(&self, channel: &str) -> u64 {
         self.cloud_marks.get(channel).copied().unwrap_or(0)
     }
 
@@ -309,17 +312,17 @@ impl Executor {
         });
     }
 
-    fn write(&self, id: &StepId, channel: &str, json: &str) -> Vec<EvidenceRef> {
+    pub(super) fn write(&self, id: &StepId, channel: &str, json: &str) -> Vec<EvidenceRef> {
         let name = format!("{channel}-{}.json", id.as_str().replace(['/', '.'], "-"));
         self.shared.recorder.evidence(&name, format!("{json}\n").as_bytes()).into_iter().collect()
     }
 }
 
-fn lost(channel: &str, why: &str) -> Ended {
+pub(super) fn lost(channel: &str, why: &str) -> Ended {
     Ended::fault(format!("cloud channel {channel} no longer sees what the device does: {why}"))
 }
 
-fn blind(channel: &str) -> Ended {
+pub(super) fn blind(channel: &str) -> Ended {
     let text = format!(
         "the port of {channel} was closed meanwhile, and attempts at a closed port leave no trace; use `reset` to refuse visibly"
     );

@@ -2,7 +2,7 @@
 
 use super::{
     Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, ble, cloud, line, network, probe, prompt,
-    supply, usb,
+    reconnect, supply, usb,
 };
 use crate::document::{Data, Map, Value};
 
@@ -163,6 +163,7 @@ fn family(name: &str, channel: String, map: &Map) -> Option<StepKind> {
         .or_else(|| ble::step(name, map).map(|step| StepKind::Ble { channel: channel.clone(), step }))
         .or_else(|| network::step(name, map).map(|step| StepKind::Network { channel: channel.clone(), step }))
         .or_else(|| cloud::step(name, map).map(|step| StepKind::Cloud { channel: channel.clone(), step }))
+        .or_else(|| reconnect::step(name, map).map(StepKind::Reconnect))
 }
 
 #[cfg(test)]

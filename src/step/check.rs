@@ -119,7 +119,9 @@ impl Walk<'_> {
                     .help("give the reason code that it explains"),
             );
         }
-        for (key, what) in super::cloud::problems(&entry.name, map) {
+        for (key, what) in
+            super::cloud::problems(&entry.name, map).into_iter().chain(super::reconnect::problems(&entry.name, map))
+        {
             let place = map.get(key).map_or_else(|| entry.place.clone(), |value| value.place.clone());
             self.push(Diagnostic::new(Code::KeyConflict, place, what));
         }
@@ -148,6 +150,14 @@ impl Walk<'_> {
             }
             "cloud-publish" => self.templates(map, &["topic", "payload"]),
             "cloud-attempts" => self.templates(map, &["at-most", "at-least"]),
+            "cloud-intervals" => drop(self.known.insert(map.string("save-as"))),
+            "back-off" => self.templates(map, &["intervals"]),
+            "fleet" => self.templates(map, &["intervals", "capacity", "peak-limit"]),
+            "intervals-differ" => {
+                for value in map.list("of") {
+                    self.template(value);
+                }
+            }
             "send-image" => {
                 self.templates(map, &["image"]);
                 if let Some(image) = map.get("image") {

@@ -57,6 +57,17 @@ pub enum CloudStep {
         /// Reason when there are too many or too few.
         fail_as: FailAs,
     },
+    /// Measure the intervals between attempts, from the last stimulus on.
+    Intervals {
+        /// What counts as an attempt.
+        event: EventKind,
+        /// How many intervals.
+        count: u32,
+        /// By when.
+        within: Within,
+        /// Name of the value that they become.
+        save_as: String,
+    },
 }
 
 /// An event of a kind whose text matches.
@@ -210,6 +221,23 @@ pub static ATTEMPTS: Keys = Keys::new(
     ],
 );
 
+/// `cloud-intervals`.
+pub static INTERVALS: Keys = Keys::new(
+    "cloud-intervals",
+    "Waits until the device has tried often enough since the last stimulus, and saves the intervals between its attempts, in seconds, for `back-off`, `intervals-differ` and `fleet`. Too few in time are inconclusive.",
+    &[
+        CHANNEL,
+        Key::needed(
+            "count",
+            Shape::Integer(12, 1_000),
+            "How many intervals. 12 at the longest delay tell the usual laws apart; the first are shorter.",
+        ),
+        Key::needed("within", Shape::Within, "By when, counted from the step before."),
+        Key::optional("event", Shape::Word(EVENTS), "What counts as an attempt. Default: connect."),
+        Key::needed("save-as", Shape::Variable, "Name of the value that they become."),
+    ],
+);
+
 fn event(word: &str) -> Option<EventKind> {
     EventKind::WORDS.iter().find(|(name, _)| *name == word).map(|(_, kind)| *kind)
 }
@@ -248,6 +276,12 @@ pub fn step(name: &str, map: &Map) -> Option<CloudStep> {
             at_least: build::optional_template(map, "at-least"),
             silence: build::silence(map),
             fail_as: build::fail_as(map),
+        }),
+        "cloud-intervals" => Some(CloudStep::Intervals {
+            event: event(map.text("event")).unwrap_or(EventKind::Connect),
+            count: map.get("count").and_then(|count| u32::try_from(count.integer()).ok()).unwrap_or(12),
+            within: build::within(map, "within"),
+            save_as: map.string("save-as"),
         }),
         _ => None,
     }
@@ -333,6 +367,9 @@ impl CloudStep {
             Self::Refrain { what, during, .. } => format!("no {what} at {channel} for {during}"),
             Self::Publish { topic, .. } => format!("publish to `{}` at {channel}", topic.0),
             Self::Attempts { event, during, .. } => format!("count {} at {channel} for {during}", event.word()),
+            Self::Intervals { event, count, within, .. } => {
+                format!("measure {count} intervals of {} at {channel} within {within}", event.word())
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ble, cloud, line, network, probe, prompt, supply, usb};
+use super::{ble, cloud, line, network, probe, prompt, reconnect, supply, usb};
 use crate::document::{Group, Key, Keys, OneOf, Shape, Word};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -110,6 +110,10 @@ pub static STEP: OneOf = OneOf {
         Key::needed("cloud-refrain", Shape::Map(&cloud::REFRAIN), cloud::REFRAIN.what),
         Key::needed("cloud-publish", Shape::Map(&cloud::PUBLISH), cloud::PUBLISH.what),
         Key::needed("cloud-attempts", Shape::Map(&cloud::ATTEMPTS), cloud::ATTEMPTS.what),
+        Key::needed("cloud-intervals", Shape::Map(&cloud::INTERVALS), cloud::INTERVALS.what),
+        Key::needed("back-off", Shape::Map(&reconnect::BACK_OFF), reconnect::BACK_OFF.what),
+        Key::needed("intervals-differ", Shape::Map(&reconnect::DIFFER), reconnect::DIFFER.what),
+        Key::needed("fleet", Shape::Map(&reconnect::FLEET), reconnect::FLEET.what),
         Key::needed("wait", Shape::Map(&WAIT), WAIT.what),
         Key::needed("do", Shape::Map(&DO), DO.what),
         Key::needed("check", Shape::Map(&CHECK), CHECK.what),

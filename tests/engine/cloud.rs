@@ -9,7 +9,7 @@ use super::*;
 
 /// What happens at the service by itself, at so many milliseconds after a behaviour was asked for.
 #[derive(Clone)]
-enum Happens {
+pub(crate) enum Happens {
     Event(EventKind, &'static str),
     /// The bench does it to a connection.
     Own(EventKind, &'static str),
@@ -80,9 +80,14 @@ async fn on(script: Vec<(u64, Happens)>, steps: Vec<CloudStep>) -> Ran {
 }
 
 async fn with(script: Vec<(u64, Happens)>, steps: Vec<CloudStep>, proven: bool, timeout: Duration) -> Ran {
-    let stimulus = std::iter::once(CloudStep::Behave(Behaviour::Silent));
-    let steps = stimulus.chain(steps).map(|each| step(StepKind::Cloud { channel: "cloud".to_owned(), step: each })).collect();
-    let mut plan = one(steps);
+    let steps = steps.into_iter().map(|each| StepKind::Cloud { channel: "cloud".to_owned(), step: each });
+    around(script, steps.collect(), proven, timeout).await
+}
+
+/// The same with steps of any kind.
+pub(crate) async fn around(script: Vec<(u64, Happens)>, steps: Vec<StepKind>, proven: bool, timeout: Duration) -> Ran {
+    let stimulus = StepKind::Cloud { channel: "cloud".to_owned(), step: CloudStep::Behave(Behaviour::Silent) };
+    let mut plan = one(std::iter::once(stimulus).chain(steps).map(step).collect());
     plan.cases[0].timeout = timeout;
     plan.timeout = Duration::from_hours(2);
     let mut rig = rig();
