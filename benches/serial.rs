@@ -148,6 +148,7 @@ fn reaction(runtime: &Runtime, store: &Path) {
         within: Within::Span(Duration::from_secs(10)),
         refused: None,
         silence: Silence::Inconclusive,
+        proves: None,
         fail_as: None,
     };
     let steps = std::iter::repeat_n([send, expect].map(|kind| Step { kind, line: 1 }), answers).flatten().collect();

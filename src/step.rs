@@ -133,6 +133,8 @@ pub enum StepKind {
         refused: Option<Template>,
         /// What silence means.
         silence: Silence,
+        /// What a match proves about the steps before. Then it judges the bench, and the case is inconclusive without it.
+        proves: Option<String>,
         /// Reason when it is a failure.
         fail_as: Option<FailAs>,
     },

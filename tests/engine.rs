@@ -214,7 +214,7 @@ fn send(line: &str) -> Step {
 
 fn expect_as(pattern: &str, silence: Silence, fail_as: Option<FailAs>) -> Step {
     let (channel, pattern) = ("console".to_owned(), text(pattern));
-    step(StepKind::Expect { channel, pattern, within: span(1000), refused: None, silence, fail_as })
+    step(StepKind::Expect { channel, pattern, within: span(1000), refused: None, silence, proves: None, fail_as })
 }
 
 fn expect(pattern: &str) -> Step {
@@ -586,6 +586,30 @@ async fn a_stimulus_without_a_witness_neither_passes_nor_fails() {
     ran.is(Verdict::Inconclusive, "NO-WITNESS: nothing proves");
     ran.is(Verdict::Inconclusive, "seen after it: WRONG: `pong` did not appear");
     Bench::default().run(one(vec![power(true), send("other"), wrong])).await.is(Verdict::Fail, "WRONG");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_proves_a_stimulus_is_no_judgement_and_its_absence_no_failure() {
+    let proof = |pattern: &str| {
+        let (channel, pattern, proves) = ("console".to_owned(), text(pattern), Some("the stimulus hit".to_owned()));
+        step(StepKind::Expect {
+            channel,
+            pattern,
+            within: span(1000),
+            refused: None,
+            silence: Silence::Inconclusive,
+            proves,
+            fail_as: None,
+        })
+    };
+    let ran_well = ran(one(vec![send("ping"), proof("pong"), send("ping"), expect("pong")])).await;
+    ran_well.is(Verdict::Pass, "");
+    let witnessed = |event: &Event| matches!(&event.fact, Fact::Witnessed { witness, .. } if witness.what == "the stimulus hit");
+    assert!(ran_well.events.iter().any(witnessed));
+    ran(one(vec![send("ping"), proof("pong")])).await.is(Verdict::Inconclusive, "NOTHING-JUDGED");
+    ran(one(vec![send("other"), proof("pong")]))
+        .await
+        .is(Verdict::Inconclusive, "NO-WITNESS: nothing proves that the stimulus hit");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,20 +3,32 @@
 //! Only virtual benches can be broken like this (`virtual: { bench-fault: ... }`). The links of a working bench are wrapped, so that what is proven is
 //! what the engine makes of an instrument that does not do what it says.
 
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
 use crate::{
     channel::{
-        clock::BoxFuture,
-        link::{ButtonLink, LinkError, Measurand, Opened, Proof, SupplyLink},
+        clock::{BoxFuture, Clock},
+        link::{ButtonLink, LinkError, Measurand, Opened, ProbeLink, Proof, Segment, SupplyLink},
+        probe::LockReading,
     },
+    event::{Nanos, Witness},
     rig::model::BenchFault,
+    virtual_dut::bench::VirtualBench,
 };
 
+/// How much later a late supply does what it says.
+const LATE: Duration = Duration::from_secs(2);
+
 /// The opened channel of a bench with this fault.
-pub(super) fn broken(opened: Opened, fault: BenchFault) -> Opened {
+pub(super) fn broken(opened: Opened, fault: BenchFault, bench: &Arc<VirtualBench>) -> Opened {
     match (opened, fault) {
         (Opened::Supply(inner), BenchFault::Welded) => Opened::Supply(Box::new(Welded { inner, closed: false })),
         (Opened::Supply(inner), BenchFault::BlindSupply) => Opened::Supply(Box::new(Blind(inner))),
         (Opened::Button(_), BenchFault::OpenButton) => Opened::Button(Box::new(OpenButton)),
+        (Opened::Probe(inner), BenchFault::OpenProbe) => Opened::Probe(Box::new(OpenProbe { inner, bench: Arc::clone(bench) })),
+        (Opened::Supply(inner), BenchFault::LateSupply) => Opened::Supply(Box::new(LateSupply::new(inner, bench.clock()))),
         (opened, _) => opened,
     }
 }
@@ -74,5 +86,69 @@ impl ButtonLink for OpenButton {
     fn set(&mut self, pressed: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
         let level = if pressed { "the pin reads high with the contact closed" } else { "the pin reads high" };
         Box::pin(async move { Ok(Proof::None(level.to_owned())) })
+    }
+}
+
+/// A probe whose wire comes off once the device has been written: what follows could be taken for a closed port.
+struct OpenProbe {
+    inner: Box<dyn ProbeLink>,
+    bench: Arc<VirtualBench>,
+}
+
+impl ProbeLink for OpenProbe {
+    fn flash(&mut self, segments: Vec<Segment>, erase_all: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        Box::pin(async move {
+            let proof = self.inner.flash(segments, erase_all).await?;
+            self.bench.pull_probe_wire();
+            Ok(proof)
+        })
+    }
+
+    fn reset(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        self.inner.reset()
+    }
+
+    fn read(&mut self, address: u32, len: u32) -> BoxFuture<'_, Result<Result<Vec<u8>, String>, LinkError>> {
+        self.inner.read(address, len)
+    }
+
+    fn lock_state(&mut self, family: Option<String>) -> BoxFuture<'_, Result<LockReading, LinkError>> {
+        self.inner.lock_state(family)
+    }
+}
+
+/// A supply that says at once what it does later, each order in its turn.
+struct LateSupply {
+    orders: mpsc::Sender<(Nanos, bool)>,
+    clock: Arc<dyn Clock>,
+    said: Option<bool>,
+}
+
+impl LateSupply {
+    fn new(mut inner: Box<dyn SupplyLink>, clock: Arc<dyn Clock>) -> Self {
+        let (orders, mut taken) = mpsc::channel::<(Nanos, bool)>(64);
+        let bench_time = Arc::clone(&clock);
+        tokio::spawn(async move {
+            while let Some((due, up)) = taken.recv().await {
+                bench_time.sleep_until(due).await;
+                // Nobody reads what this supply really does: that is what is wrong with it.
+                drop(inner.set(up).await);
+            }
+        });
+        Self { orders, clock, said: None }
+    }
+}
+
+impl SupplyLink for LateSupply {
+    fn set(&mut self, up: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        self.said = Some(up);
+        let sent = self.orders.try_send((self.clock.now().after(LATE), up));
+        let what = format!("the supply says that it is {}", if up { "up" } else { "down" });
+        let gone = |_| LinkError::new("switch the supply", "its queue is full, or its task is gone");
+        Box::pin(std::future::ready(sent.map_err(gone).map(|()| Proof::Seen(Witness { what, evidence: None }))))
+    }
+
+    fn is_up(&mut self) -> BoxFuture<'_, Result<Option<bool>, LinkError>> {
+        Box::pin(std::future::ready(Ok(self.said)))
     }
 }

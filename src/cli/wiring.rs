@@ -319,7 +319,10 @@ impl Driver for VirtualDriver {
                 }
             };
             match self.channels.fault {
-                Some(fault) => opened.map(|opened| broken(opened, fault)),
+                Some(fault) => {
+                    let bench = self.bench()?;
+                    opened.map(|opened| broken(opened, fault, bench))
+                }
                 None => opened,
             }
         })

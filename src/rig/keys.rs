@@ -66,6 +66,8 @@ const BENCH_FAULTS: &[Word] = &[
     Word { word: "welded", what: "The supply's relay stays closed once it was." },
     Word { word: "blind-supply", what: "The supply switches, and its read-back is not wired." },
     Word { word: "open-button", what: "The button's wire is off." },
+    Word { word: "open-probe", what: "The probe's wire comes off once the device has been written." },
+    Word { word: "late-supply", what: "The supply says at once what it does two seconds later." },
 ];
 
 static OVERRIDE: Keys = Keys::new(

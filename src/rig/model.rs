@@ -85,6 +85,10 @@ pub enum BenchFault {
     BlindSupply,
     /// The button's wire is off.
     OpenButton,
+    /// The probe's wire comes off once the device has been written.
+    OpenProbe,
+    /// The supply says at once what it does two seconds later.
+    LateSupply,
 }
 
 impl BenchFault {
@@ -95,6 +99,8 @@ impl BenchFault {
             "welded" => Some(Self::Welded),
             "blind-supply" => Some(Self::BlindSupply),
             "open-button" => Some(Self::OpenButton),
+            "open-probe" => Some(Self::OpenProbe),
+            "late-supply" => Some(Self::LateSupply),
             _ => None,
         }
     }

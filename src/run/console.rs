@@ -103,6 +103,31 @@ impl Executor {
         self.stimulus(proof, id);
     }
 
+    /// Waits for what proves that an earlier step did what it was meant to.
+    pub(super) async fn expect_proof(
+        &mut self,
+        channel: &str,
+        pattern: &Template,
+        within: &Within,
+        what: &str,
+        id: &StepId,
+    ) -> StepResult {
+        let patterns = self.patterns(pattern, None)?;
+        let allowed = values::span(within, &self.shared.device)?;
+        match self.await_any(channel, &patterns, allowed).await? {
+            Seen::Match { captures, evidence, .. } => {
+                self.matched(id, channel, &patterns.sources[0], &captures, &evidence);
+                let witness = Witness { what: what.to_owned(), evidence: Some(evidence.clone()) };
+                self.stimulus(Proof::Seen(witness), id);
+                Ok(Passed { evidence: vec![evidence], judged: false })
+            }
+            Seen::Nothing { text, evidence, .. } => {
+                let text = format!("nothing proves that {what}: {text}");
+                Err(Ended::judged(Verdict::Inconclusive, code::NO_WITNESS, text).with(evidence))
+            }
+        }
+    }
+
     pub(super) async fn expect(
         &mut self,
         channel: &str,

@@ -174,9 +174,10 @@ impl Executor {
                 }
                 StepKind::Press { channel, hold } => self.press(channel, *hold, id).await,
                 StepKind::Send { channel, data } => self.send(channel, data).await,
-                StepKind::Expect { channel, pattern, within, refused, silence, fail_as } => {
-                    self.expect(channel, pattern, within, refused.as_ref(), *silence, fail_as.as_ref(), id).await
-                }
+                StepKind::Expect { channel, pattern, within, refused, silence, proves, fail_as } => match proves {
+                    None => self.expect(channel, pattern, within, refused.as_ref(), *silence, fail_as.as_ref(), id).await,
+                    Some(what) => self.expect_proof(channel, pattern, within, what, id).await,
+                },
                 StepKind::Refrain { channel, pattern, during, fail_as } => self.refrain(channel, pattern, during, fail_as).await,
                 StepKind::SendImage { channel, image, chunk, ack, within, refused } => {
                     let image = self.text(image)?;

@@ -80,6 +80,7 @@ fn step(value: &Value) -> Option<Step> {
             within: within(map, "within"),
             refused: optional_template(map, "refused"),
             silence: silence(map),
+            proves: map.has("proves").then(|| map.string("proves")),
             fail_as: optional_fail_as(map),
         },
         "refrain" => {

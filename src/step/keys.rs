@@ -152,8 +152,26 @@ static SEND: Keys = Keys::new(
 static EXPECT: Keys = Keys::new(
     "expect",
     "Waits until something appears on a console. Captures `(?<name>...)` become values for later steps.",
-    &[CONSOLE, Key::needed("pattern", Shape::Pattern, "What must appear."), WITHIN, REFUSED, SILENT, REASON, MEANING],
-);
+    &[
+        CONSOLE,
+        Key::needed("pattern", Shape::Pattern, "What must appear."),
+        WITHIN,
+        REFUSED,
+        SILENT,
+        Key::optional(
+            "proves",
+            Shape::Line,
+            "What a match proves about the steps before: `the cut hit the update`. The step then judges the bench and not the device, and without a match the case is inconclusive, `NO-WITNESS`.",
+        ),
+        REASON,
+        MEANING,
+    ],
+)
+.groups(&[
+    Group { keys: &["proves", "refused"], needed: false },
+    Group { keys: &["proves", "silence"], needed: false },
+    Group { keys: &["proves", "reason"], needed: false },
+]);
 static REFRAIN: Keys = Keys::new(
     "refrain",
     "Watches a console for something that must not appear.",

@@ -114,6 +114,13 @@ impl VirtualBench<Machine> {
         self.probe.as_ref().map(Registered::selector).unwrap_or_default()
     }
 
+    /// Takes the wire between the probe and the device off: nothing answers any more.
+    pub fn pull_probe_wire(&self) {
+        if let Some(probe) = &self.probe {
+            probe.pull_wire();
+        }
+    }
+
     /// What crossed the probe's wire so far.
     #[must_use]
     pub fn probe_traffic(&self) -> Option<super::probe::Traffic> {

@@ -34,6 +34,8 @@ struct Socket {
     dap: Dap,
     target: Box<dyn DebugTarget>,
     opened: bool,
+    /// Whether the wire is off: then nothing reaches the device, and nothing answers.
+    wire_off: bool,
     /// Level of the reset line.
     nrst: bool,
     transfers: u64,
@@ -49,17 +51,26 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Socket {
     fn new(target: Box<dyn DebugTarget>) -> Self {
-        Self { dap: Dap::new(), target, opened: false, nrst: true, transfers: 0, transcript: blake3::Hasher::new() }
+        Self {
+            dap: Dap::new(),
+            target,
+            opened: false,
+            wire_off: false,
+            nrst: true,
+            transfers: 0,
+            transcript: blake3::Hasher::new(),
+        }
     }
 
     fn read(&mut self, port: Port, address: u8) -> Result<u32, Refusal> {
-        let answer = self.dap.read(self.target.as_mut(), port, address);
+        let answer = if self.wire_off { Err(Refusal::Silent) } else { self.dap.read(self.target.as_mut(), port, address) };
         self.record(port, 'r', address, answer);
         answer
     }
 
     fn write(&mut self, port: Port, address: u8, value: u32) -> Result<(), Refusal> {
-        let answer = self.dap.write(self.target.as_mut(), port, address, value);
+        let answer =
+            if self.wire_off { Err(Refusal::Silent) } else { self.dap.write(self.target.as_mut(), port, address, value) };
         self.record(port, 'w', address, answer.map(|()| value));
         answer
     }

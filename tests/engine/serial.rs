@@ -239,6 +239,7 @@ async fn who_waits_is_told_when_it_does_not_come_back() {
         within: span(50_000),
         refused: None,
         silence: Silence::Fail,
+        proves: None,
         fail_as: Some(code("DEAD")),
     };
     let ran = with_plug(&parameters, false, &[(100, Hand::Pull)], vec![send("hello"), step(long.clone())]).await;

@@ -64,6 +64,11 @@ impl Registered {
         format!("{VENDOR_ID:04x}:{PRODUCT_ID:04x}:{}", self.serial)
     }
 
+    /// Takes the wire between probe and device off.
+    pub fn pull_wire(&self) {
+        lock(&self.socket).wire_off = true;
+    }
+
     /// What crossed its wire so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
