@@ -214,6 +214,7 @@ fn setup(store: &Path, path: &Path, steps: Vec<Step>) -> Setup {
             safe_state: Vec::new(),
             safe_state_timeout: Duration::from_secs(5),
             virtual_device: None,
+            virtual_hub: None,
             sacrificial: false,
         },
         skipped: Vec::new(),

@@ -15,6 +15,7 @@ mod debug;
 mod decode;
 mod events;
 mod gpio;
+pub mod hub;
 mod looked;
 mod machine;
 mod memo;

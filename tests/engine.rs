@@ -393,6 +393,7 @@ fn rig() -> Rig {
         sacrificial: true,
         safe_state_timeout: Duration::from_secs(5),
         virtual_device: None,
+        virtual_hub: None,
     }
 }
 

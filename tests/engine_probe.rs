@@ -185,6 +185,7 @@ async fn ran(probe: &Probe, sacrificial: bool, steps: Vec<StepKind>) -> Ran {
         safe_state_timeout: minute,
         sacrificial,
         virtual_device: None,
+        virtual_hub: None,
     };
     let header = RunHeader {
         schema: hilbench::event::SCHEMA.to_owned(),

@@ -99,6 +99,7 @@ fn rig(with_supply: bool) -> Rig {
         safe_state: if with_supply { vec![SafeAction::Power { channel: "supply".to_owned(), up: false }] } else { Vec::new() },
         safe_state_timeout: Duration::from_secs(2),
         virtual_device: None,
+        virtual_hub: None,
         sacrificial: false,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::{
     channel::{
@@ -13,7 +13,7 @@ use crate::{
         link::{ButtonLink, LinkError, Measurand, Opened, ProbeLink, Proof, Segment, SupplyLink},
         probe::LockReading,
     },
-    event::{Nanos, Witness},
+    event::Witness,
     rig::model::BenchFault,
     virtual_dut::bench::VirtualBench,
 };
@@ -117,35 +117,40 @@ impl ProbeLink for OpenProbe {
     }
 }
 
-/// A supply that says at once what it does later, each order in its turn.
+/// A supply that says at once what it does later.
 struct LateSupply {
-    orders: mpsc::Sender<(Nanos, bool)>,
+    inner: Arc<Mutex<Box<dyn SupplyLink>>>,
     clock: Arc<dyn Clock>,
     said: Option<bool>,
 }
 
 impl LateSupply {
-    fn new(mut inner: Box<dyn SupplyLink>, clock: Arc<dyn Clock>) -> Self {
-        let (orders, mut taken) = mpsc::channel::<(Nanos, bool)>(64);
-        let bench_time = Arc::clone(&clock);
-        tokio::spawn(async move {
-            while let Some((due, up)) = taken.recv().await {
-                bench_time.sleep_until(due).await;
-                // Nobody reads what this supply really does: that is what is wrong with it.
-                drop(inner.set(up).await);
-            }
-        });
-        Self { orders, clock, said: None }
+    fn new(inner: Box<dyn SupplyLink>, clock: Arc<dyn Clock>) -> Self {
+        Self { inner: Arc::new(Mutex::new(inner)), clock, said: None }
     }
 }
 
 impl SupplyLink for LateSupply {
     fn set(&mut self, up: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
-        self.said = Some(up);
-        let sent = self.orders.try_send((self.clock.now().after(LATE), up));
-        let what = format!("the supply says that it is {}", if up { "up" } else { "down" });
-        let gone = |_| LinkError::new("switch the supply", "its queue is full, or its task is gone");
-        Box::pin(std::future::ready(sent.map_err(gone).map(|()| Proof::Seen(Witness { what, evidence: None }))))
+        Box::pin(async move {
+            self.said = Some(up);
+            let (clock, inner, due) = (Arc::clone(&self.clock), Arc::clone(&self.inner), self.clock.now().after(LATE));
+            let (asleep, is_asleep) = oneshot::channel();
+            tokio::spawn(async move {
+                let mut sleep = clock.sleep_until(due);
+                // Time on a virtual bench passes to the earliest who sleeps: this one has to be among them before anybody else goes on.
+                let first = std::future::poll_fn(|context| std::task::Poll::Ready(sleep.as_mut().poll(context))).await;
+                let _ = asleep.send(());
+                if first.is_pending() {
+                    sleep.await;
+                }
+                // Nobody reads what this supply really does: that is what is wrong with it.
+                drop(inner.lock().await.set(up).await);
+            });
+            is_asleep.await.map_err(|_| LinkError::new("switch the supply", "its task is gone"))?;
+            let what = format!("the supply says that it is {}", if up { "up" } else { "down" });
+            Ok(Proof::Seen(Witness { what, evidence: None }))
+        })
     }
 
     fn is_up(&mut self) -> BoxFuture<'_, Result<Option<bool>, LinkError>> {

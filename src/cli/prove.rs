@@ -30,8 +30,22 @@ use crate::{
 struct Job {
     row: Row,
     seed: Option<u64>,
-    is_virtual: bool,
+    tier: Tier,
 }
+
+/// What kind of bench a row runs on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tier {
+    /// Real instruments, which one run has at a time.
+    Instruments,
+    /// The emulated chip: it keeps a core busy.
+    Computing,
+    /// The virtual hub: it runs in real time and mostly waits.
+    Waiting,
+}
+
+/// Rows that mostly wait, at once for each one that computes.
+const WAITING_EACH: usize = 8;
 
 pub(super) fn prove(arguments: &arguments::Prove) -> Exit {
     let matrix = match Matrix::load(&arguments.matrix) {
@@ -92,10 +106,10 @@ fn jobs(arguments: &arguments::Prove, matrix: &Matrix) -> Result<Vec<Job>, Exit>
     let mut bad = false;
     for row in matrix.rows.iter().filter(|row| wanted(row)) {
         match examined(row) {
-            Ok(is_virtual) => {
+            Ok(tier) => {
                 let several = matches!(row.expected, Expected::Pass { twin: false }) && arguments.seeds > 1;
                 let seeds: Vec<_> = if several { (1..=u64::from(arguments.seeds)).map(Some).collect() } else { vec![None] };
-                jobs.extend(seeds.into_iter().map(|seed| Job { row: row.clone(), seed, is_virtual }));
+                jobs.extend(seeds.into_iter().map(|seed| Job { row: row.clone(), seed, tier }));
             }
             Err(report) => {
                 complain(&format!("error: row {} cannot be run:", row.id));
@@ -107,8 +121,8 @@ fn jobs(arguments: &arguments::Prove, matrix: &Matrix) -> Result<Vec<Job>, Exit>
     if bad { Err(Exit::InvalidInput) } else { Ok(jobs) }
 }
 
-/// Checks the files of a row; tells whether its device is a virtual one.
-fn examined(row: &Row) -> Result<bool, Report> {
+/// Checks the files of a row; tells what kind of bench it is.
+fn examined(row: &Row) -> Result<Tier, Report> {
     let rig = load_rig(&row.rig, &wiring::catalogue())?;
     let plan = load_plan(&row.plan)?;
     let bound = bind(&plan, &rig)?;
@@ -123,7 +137,11 @@ fn examined(row: &Row) -> Result<bool, Report> {
         let diagnostic = Diagnostic::new(Code::UnclearRow, place, message).did_you_mean(case, known);
         return Err(Report { diagnostics: vec![diagnostic] });
     }
-    Ok(rig.rig.virtual_device.is_some())
+    Ok(match (&rig.rig.virtual_device, &rig.rig.virtual_hub) {
+        (Some(_), _) => Tier::Computing,
+        (None, Some(_)) => Tier::Waiting,
+        (None, None) => Tier::Instruments,
+    })
 }
 
 /// The runs get the terminal's interrupt themselves and end safely; no more are begun.
@@ -139,12 +157,13 @@ fn watch_for_stop(stopping: &Arc<AtomicBool>) {
 }
 
 fn run_all(jobs: &[Job], workers: usize, directory: &Path, stopping: &AtomicBool, format: MessageFormat) -> Vec<Judged> {
-    let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, Judged>> = Mutex::default();
-    let work = || {
+    let (waiting, others): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|index| jobs[*index].tier == Tier::Waiting);
+    let queues = [(others, AtomicUsize::new(0), workers), (waiting, AtomicUsize::new(0), workers.saturating_mul(WAITING_EACH))];
+    let work = |queue: &[usize], next: &AtomicUsize| {
         while !stopping.load(Ordering::Relaxed) {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(index) else { break };
+            let Some(&index) = queue.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            let job = &jobs[index];
             let judged = run_one(job, &directory.join(format!("{index:03}-{}", file_name(&job.row.id))));
             if format == MessageFormat::Human {
                 out(&line(&judged));
@@ -153,8 +172,10 @@ fn run_all(jobs: &[Job], workers: usize, directory: &Path, stopping: &AtomicBool
         }
     };
     thread::scope(|scope| {
-        for _ in 0..workers.clamp(1, jobs.len().max(1)) {
-            scope.spawn(work);
+        for (queue, next, workers) in &queues {
+            for _ in 0..(*workers).min(queue.len()) {
+                scope.spawn(|| work(queue, next));
+            }
         }
     });
     done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
@@ -199,12 +220,11 @@ fn started(job: &Job, place: &Path) -> Result<(), String> {
     if let Some(seed) = job.seed {
         command.args(["--seed", &seed.to_string()]);
     }
-    if job.is_virtual {
+    match job.tier {
+        Tier::Instruments => command.args(["--wait", "1h"]),
         // A virtual bench is there as often as somebody starts it.
-        command.env("HILBENCH_LEASES", place.join("leases"));
-    } else {
-        command.args(["--wait", "1h"]);
-    }
+        Tier::Computing | Tier::Waiting => command.env("HILBENCH_LEASES", place.join("leases")),
+    };
     command.stdin(Stdio::null()).stdout(said).stderr(also);
     command.status().map(drop).map_err(|error| failed("cannot start the run", error))
 }

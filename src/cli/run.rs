@@ -197,7 +197,11 @@ fn assemble(arguments: &arguments::Run, bound: Bound, desk: &Desk) -> Result<(Se
     for (role, image) in rig.device.images.iter().chain(&altered) {
         files.push(FileDigest { path: format!("image {role} ({})", image.file.display()), digest: Digest::of(&image.bytes) });
     }
-    let seed = arguments.seed.or(rig.virtual_device.as_ref().map(|device| device.seed)).unwrap_or(0);
+    let seed = arguments
+        .seed
+        .or(rig.virtual_device.as_ref().map(|device| device.seed))
+        .or(rig.virtual_hub.as_ref().map(|hub| hub.seed))
+        .unwrap_or(0);
     let header = RunHeader {
         schema: SCHEMA.to_owned(),
         tool: concat!("hilbench ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -8,6 +8,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+mod hub;
+
 use super::bench_fault::broken;
 use crate::{
     channel::{
@@ -56,6 +58,7 @@ pub(super) fn catalogue() -> DriverCatalogue {
 /// What is wrong with a rig that only its drivers can tell: chips that nobody knows, images that do not fit into their memory.
 pub(super) fn problems(rig: &Rig) -> Vec<String> {
     let drivers = unattended();
+    let rig = &hub::somewhere(rig);
     let mut problems = shared(rig, &drivers);
     for (name, spec) in &rig.channels {
         let Some(driver) = drivers.get(&spec.driver) else { continue };
@@ -155,6 +158,9 @@ pub(super) fn for_run(
     desk: &Desk,
 ) -> Result<(Registry, Option<Arc<VirtualBench>>), LinkError> {
     let ask: Arc<dyn Ask> = Arc::new(desk.clone());
+    if rig.virtual_hub.is_some() {
+        return hub::for_run(rig, store, seed, &ask).map(|registry| (registry, None));
+    }
     let Some(device) = &rig.virtual_device else { return Ok((registry(&VirtualChannels::default(), &ask), None)) };
     let identity = format!("{} in {}", rig.name, store.display());
     let latch = store.join("state").join(format!("{}.supply", rig.name.replace(['/', '\\', '.'], "-")));
@@ -209,6 +215,7 @@ fn registry(channels: &VirtualChannels, ask: &Arc<dyn Ask>) -> Registry {
         .with(Arc::new(virtual_driver(Part::Console)))
         .with(Arc::new(virtual_driver(Part::Button)))
         .with(Arc::new(virtual_driver(Part::Probe)))
+        .with_all(hub::drivers(None))
 }
 
 /// Command of the process that does the operations of debug probes.

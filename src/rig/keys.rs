@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::golden::GOLDEN;
 use super::usb;
 use crate::{
-    document::{Key, Keys, OneOf, Shape, Word},
+    document::{Group, Key, Keys, OneOf, Shape, Word},
     step::keys::STEPS,
 };
 
@@ -19,6 +19,7 @@ pub static RIG: Keys = Keys::new(
         Key::optional("title", Shape::Line, "What it is, for people."),
         Key::needed("device", Shape::Path, "Device profile."),
         Key::optional("virtual", Shape::Map(&VIRTUAL), VIRTUAL.what),
+        Key::optional("virtual-hub", Shape::Map(&VIRTUAL_HUB), VIRTUAL_HUB.what),
         Key::optional(
             "sacrificial",
             Shape::Flag,
@@ -41,7 +42,32 @@ pub static RIG: Keys = Keys::new(
             "Time for each action of the safe state. Default: 10s.",
         ),
     ],
+)
+.groups(&[Group { keys: &["virtual", "virtual-hub"], needed: false }]);
+
+static VIRTUAL_HUB: Keys = Keys::new(
+    "virtual-hub",
+    "The device is the smart hub, which runs in this process on an address of its own (127.x.y.z). `{bench}` stands for that address in the parameters of the channels.",
+    &[
+        Key::optional("seed", Shape::Integer(0, i64::MAX), "Seed of everything random in the device. Default: 1."),
+        Key::optional("flaw", Shape::Word(HUB_FLAWS), "The one thing that this hub does wrong. Default: nothing."),
+    ],
 );
+
+const HUB_FLAWS: &[Word] = &[
+    Word { word: "fixed-retry", what: "Tries again after the same time, always." },
+    Word { word: "kick-storm", what: "Tries again at once when it was closed after CONNACK." },
+    Word { word: "same-seed", what: "Draws the same delays after every start." },
+    Word { word: "any-name", what: "Does not compare the name in the certificate." },
+    Word { word: "no-clock-no-check", what: "Takes any certificate while its clock is not set." },
+    Word { word: "any-certificate", what: "Takes any certificate." },
+    Word { word: "reboot-offline", what: "Starts anew when it has been without its service for some seconds." },
+    Word { word: "open-offline", what: "Lets anybody in while it is without its service." },
+    Word { word: "forgets-events", what: "Forgets what happens while it is without its service." },
+    Word { word: "needs-service", what: "Its lamp waits for the service." },
+    Word { word: "half-open", what: "Does not notice that the other side has fallen silent." },
+    Word { word: "gives-up", what: "Never tries again after it was refused a few times." },
+];
 
 static VIRTUAL: Keys = Keys::new(
     "virtual",

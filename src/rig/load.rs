@@ -10,7 +10,7 @@ use super::{
     device::{Replaced, device},
     drivers::DriverCatalogue,
     keys::{DEVICE, RIG},
-    model::{BenchFault, ChannelSpec, Device, Rig, SafeAction, VirtualDevice},
+    model::{BenchFault, ChannelSpec, Device, Rig, SafeAction, VirtualDevice, VirtualHub},
 };
 use crate::{
     channel::link::{ChannelKind, POWERED_BY, Parameters, RETURNS_WITHIN},
@@ -130,6 +130,13 @@ pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Repor
         safe_state,
         sacrificial,
         safe_state_timeout: map.get("safe-state-timeout").map_or(Duration::from_secs(10), Value::duration),
+        virtual_hub: map.get("virtual-hub").map(|value| {
+            let map = value.map();
+            VirtualHub {
+                seed: map.get("seed").map_or(1, |value| u64::try_from(value.integer()).unwrap_or(1)),
+                flaw: map.has("flaw").then(|| map.string("flaw")),
+            }
+        }),
         virtual_device: map.get("virtual").map(|value| {
             let map = value.map();
             VirtualDevice {

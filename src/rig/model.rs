@@ -28,6 +28,8 @@ pub struct Rig {
     pub sacrificial: bool,
     /// Present if the rig's device is emulated in this process.
     pub virtual_device: Option<VirtualDevice>,
+    /// The virtual hub, if the device is that one.
+    pub virtual_hub: Option<VirtualHub>,
 }
 
 /// One channel of a rig.
@@ -74,6 +76,15 @@ pub struct VirtualDevice {
     pub verify_entry: Option<u32>,
     /// What is broken on the bench.
     pub bench_fault: Option<BenchFault>,
+}
+
+/// The virtual hub of a rig.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualHub {
+    /// Seed of everything random in the device.
+    pub seed: u64,
+    /// Word of what it does wrong, if anything.
+    pub flaw: Option<String>,
 }
 
 /// What is broken on a virtual bench, on purpose.

@@ -25,6 +25,12 @@ impl Registry {
         self
     }
 
+    /// With several more drivers, each in place of one of its name.
+    #[must_use]
+    pub fn with_all(self, drivers: Vec<Arc<dyn Driver>>) -> Self {
+        drivers.into_iter().fold(self, Self::with)
+    }
+
     /// The driver of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Driver>> {

@@ -23,9 +23,10 @@ pub use device::{Device, Input};
 pub use latch::{latch_read, latch_write};
 pub use record::Recording;
 
+pub(super) use pty::Pty;
+
 use self::{
     links::{Button, Supply},
-    pty::Pty,
     stage::Shared,
     timeline::{Timeline, VirtualClock, nanos},
 };

@@ -18,7 +18,7 @@ use nix::{
 
 /// A pseudo-terminal in raw mode.
 #[derive(Debug)]
-pub(super) struct Pty {
+pub(in crate::virtual_dut) struct Pty {
     master: File,
     path: PathBuf,
     /// Held so that the line does not hang up between one console and the next.
@@ -26,7 +26,7 @@ pub(super) struct Pty {
 }
 
 impl Pty {
-    pub(super) fn open() -> io::Result<Self> {
+    pub(in crate::virtual_dut) fn open() -> io::Result<Self> {
         let pair = openpty(None, None)?;
         // Without raw mode the terminal would echo what the device prints back to it before a console has the port open.
         let mut modes = tcgetattr(&pair.slave)?;
@@ -42,12 +42,12 @@ impl Pty {
         Ok(Self { master: File::from(pair.master), path, _slave: pair.slave })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::virtual_dut) fn path(&self) -> &Path {
         &self.path
     }
 
     /// What the other side has written and not been read yet; possibly nothing.
-    pub(super) fn read(&self) -> io::Result<Vec<u8>> {
+    pub(in crate::virtual_dut) fn read(&self) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
         let mut piece = [0; 4096];
         loop {
@@ -62,7 +62,7 @@ impl Pty {
     }
 
     /// Writes as much as there is room for.
-    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(in crate::virtual_dut) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match (&self.master).write(bytes) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
@@ -73,7 +73,7 @@ impl Pty {
     }
 
     /// Waits until something can be read, or written if `output`, at most `limit` of wall time.
-    pub(super) fn wait(&self, output: bool, limit: Duration) -> io::Result<()> {
+    pub(in crate::virtual_dut) fn wait(&self, output: bool, limit: Duration) -> io::Result<()> {
         let events = if output { PollFlags::POLLOUT } else { PollFlags::POLLIN };
         let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(self.master.as_fd(), events)], limit) {

@@ -1,0 +1,232 @@
+//! The smart hub: a virtual device of the Linux class, with a lamp, a button, a serial console and a connection to its service.
+//!
+//! It runs in real time on the tasks of this process, on loopback, without privileges: what it says over TCP, TLS, MQTT and NTP crosses real
+//! sockets, so it meets the same network and cloud drivers as a device on hardware. It is quick: delays and limits are seconds where a
+//! product has minutes, so that a plan that waits for them takes minutes. Each [`Flaw`] is one change against the good hub.
+
+mod clock;
+mod console;
+mod firmware;
+mod mqtt;
+mod reconnect;
+mod service;
+mod store;
+mod trust;
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{sync::watch, task::AbortHandle};
+
+use self::{console::Line, store::Store};
+use super::bench::{latch_read, latch_write};
+use crate::{
+    channel::{
+        clock::BoxFuture,
+        link::{ButtonLink, LinkError, Proof, SupplyLink},
+    },
+    event::Witness,
+};
+
+/// Port on the bench's address where the hub finds its service (MQTT over TLS).
+pub const SERVICE_PORT: u16 = 8883;
+/// Port on the bench's address where the hub asks for the time (NTP).
+pub const CLOCK_PORT: u16 = 1123;
+/// Name of the service, which its certificate must hold.
+pub const SERVICE_NAME: &str = "mqtt.hub.example";
+
+/// The one thing that a hub does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Tries again after the same time, always.
+    FixedRetry,
+    /// Tries again at once when it was closed after CONNACK.
+    KickStorm,
+    /// Draws the same delays after every start.
+    SameSeed,
+    /// Does not compare the name in the certificate.
+    AnyName,
+    /// Takes any certificate while its clock is not set.
+    NoClockNoCheck,
+    /// Takes any certificate.
+    AnyCertificate,
+    /// Starts anew when it has been without its service for some seconds.
+    RebootOffline,
+    /// Lets anybody in while it is without its service.
+    OpenOffline,
+    /// Forgets what happens while it is without its service.
+    ForgetsEvents,
+    /// Its lamp waits for the service.
+    NeedsService,
+    /// Does not notice that the other side has fallen silent.
+    HalfOpen,
+    /// Never tries again after it was refused a few times.
+    GivesUp,
+}
+
+impl Flaw {
+    /// Words of rig files.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("fixed-retry", Self::FixedRetry),
+        ("kick-storm", Self::KickStorm),
+        ("same-seed", Self::SameSeed),
+        ("any-name", Self::AnyName),
+        ("no-clock-no-check", Self::NoClockNoCheck),
+        ("any-certificate", Self::AnyCertificate),
+        ("reboot-offline", Self::RebootOffline),
+        ("open-offline", Self::OpenOffline),
+        ("forgets-events", Self::ForgetsEvents),
+        ("needs-service", Self::NeedsService),
+        ("half-open", Self::HalfOpen),
+        ("gives-up", Self::GivesUp),
+    ];
+
+    /// By its word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(name, _)| *name == word).map(|(_, flaw)| *flaw)
+    }
+}
+
+/// What a hub is made with.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// Identity, for messages.
+    pub name: String,
+    /// State file of its supply's relay; see [`latch_read`]. `None`: a relay that starts down.
+    pub latch: Option<PathBuf>,
+    /// Address at which it finds service and time.
+    pub address: IpAddr,
+    /// Certificate (PEM) of the authority that it trusts; read at each power-on, as a firmware has it built in.
+    pub authority: PathBuf,
+    /// Seed of everything random in it.
+    pub seed: u64,
+    /// What it does wrong, if anything.
+    pub flaw: Option<Flaw>,
+}
+
+/// What outlives a power-on: the flash, the wires.
+struct Hardware {
+    config: HubConfig,
+    line: Line,
+    store: Mutex<Store>,
+    /// How often the button was pressed.
+    presses: watch::Sender<u64>,
+    /// The running firmware; nothing without power.
+    running: Mutex<Option<AbortHandle>>,
+}
+
+/// A hub on its bench. Dropping it takes its power.
+pub struct Hub(Arc<Hardware>);
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is inside is whole after every statement, whoever panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    /// Puts a hub on the bench. Its supply is at what the relay's state file says. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// No pseudo-terminal can be had, or the state file cannot be read.
+    pub fn start(config: HubConfig) -> Result<Self, LinkError> {
+        let failed = |what: String| LinkError::new(format!("start virtual hub {}", config.name), what);
+        let up = config.latch.as_deref().map(latch_read).transpose().map_err(|error| failed(error.to_string()))?;
+        let line = Line::open().map_err(|error| failed(format!("no pseudo-terminal: {error}")))?;
+        let (store, presses, running) = (Mutex::default(), watch::Sender::new(0), Mutex::default());
+        let hub = Self(Arc::new(Hardware { config, line, store, presses, running }));
+        if up == Some(true) {
+            Hardware::power(&hub.0, true);
+        }
+        Ok(hub)
+    }
+
+    /// Path of the serial port, to be opened by the `serial` driver.
+    #[must_use]
+    pub fn console_path(&self) -> &Path {
+        self.0.line.path()
+    }
+
+    /// The switched supply.
+    #[must_use]
+    pub fn supply(&self) -> Box<dyn SupplyLink> {
+        Box::new(Supply(Arc::clone(&self.0)))
+    }
+
+    /// The button of the lamp.
+    #[must_use]
+    pub fn button(&self) -> Box<dyn ButtonLink> {
+        Box::new(Button(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        Hardware::power(&self.0, false);
+    }
+}
+
+impl Hardware {
+    fn power(this: &Arc<Self>, up: bool) {
+        let mut running = lock(&this.running);
+        match (up, running.take()) {
+            (true, Some(firmware)) => *running = Some(firmware),
+            (true, None) => {
+                this.line.forget_input();
+                *running = Some(tokio::spawn(firmware::run(Arc::clone(this))).abort_handle());
+            }
+            (false, firmware) => {
+                if let Some(firmware) = firmware {
+                    firmware.abort();
+                }
+                this.line.forget_output();
+            }
+        }
+    }
+
+    fn powered(&self) -> bool {
+        lock(&self.running).is_some()
+    }
+}
+
+/// The supply: a relay whose position outlives the program, and a rail that can be read back.
+struct Supply(Arc<Hardware>);
+
+impl SupplyLink for Supply {
+    fn set(&mut self, up: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        Box::pin(async move {
+            let operation = format!("switch supply {} {}", self.0.config.name, if up { "up" } else { "down" });
+            if let Some(path) = &self.0.config.latch {
+                // The relay moves first: should this process die between the two, the position is the truth.
+                latch_write(path, up).map_err(|error| LinkError::new(&operation, format!("{}: {error}", path.display())))?;
+            }
+            Hardware::power(&self.0, up);
+            let rail = if self.0.powered() { 5000 } else { 0 };
+            if self.0.powered() != up {
+                return Err(LinkError::new(operation, format!("rail {rail} mV: it did not follow")));
+            }
+            Ok(Proof::Seen(Witness { what: format!("rail {rail} mV"), evidence: None }))
+        })
+    }
+
+    fn is_up(&mut self) -> BoxFuture<'_, Result<Option<bool>, LinkError>> {
+        Box::pin(std::future::ready(Ok(Some(self.0.powered()))))
+    }
+}
+
+/// The button, with a contact that can be read back.
+struct Button(Arc<Hardware>);
+
+impl ButtonLink for Button {
+    fn set(&mut self, pressed: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        if pressed {
+            // Counted, as by an interrupt: a press is not missed because the hub is slow.
+            self.0.presses.send_modify(|presses| *presses += 1);
+        }
+        let what = format!("contact {}", if pressed { "closed" } else { "open" });
+        Box::pin(std::future::ready(Ok(Proof::Seen(Witness { what, evidence: None }))))
+    }
+}
