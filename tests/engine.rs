@@ -620,6 +620,15 @@ async fn a_case_that_judges_nothing_never_passes() {
     let mut prepared = one(vec![power(true)]);
     prepared.before_each = vec![send("ping"), expect("pong")];
     ran(prepared).await.is(Verdict::Inconclusive, "NOTHING-JUDGED");
+    // Nor does it fail the device: the case has not looked at what it is about. A fault of the bench stays one.
+    let mut unprepared = one(vec![send("ping"), expect("pong")]);
+    unprepared.before_each = vec![send("other"), expect_as("pong", Silence::Fail, Some(code("WRONG")))];
+    ran(unprepared.clone())
+        .await
+        .is(Verdict::Inconclusive, "NOT-PREPARED: the device is not in the state that this case starts from: WRONG");
+    let bench = Bench { supply: Supply::Broken, ..Bench::default() };
+    unprepared.before_each = vec![power(true)];
+    bench.run(unprepared).await.is(Verdict::Error, "BENCH-FAULT");
 }
 
 /// A device that takes every chunk.

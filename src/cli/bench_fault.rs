@@ -5,21 +5,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Mutex, oneshot};
-
 use crate::{
     channel::{
         clock::{BoxFuture, Clock},
         link::{ButtonLink, LinkError, Measurand, Opened, ProbeLink, Proof, Segment, SupplyLink},
         probe::LockReading,
     },
-    event::Witness,
+    event::{Nanos, Witness},
     rig::model::BenchFault,
     virtual_dut::bench::VirtualBench,
 };
 
-/// How much later a late supply does what it says.
-const LATE: Duration = Duration::from_secs(2);
+/// How long the capacitors of a slow supply hold its rail.
+const HOLDS: Duration = Duration::from_secs(2);
 
 /// The opened channel of a bench with this fault.
 pub(super) fn broken(opened: Opened, fault: BenchFault, bench: &Arc<VirtualBench>) -> Opened {
@@ -28,7 +26,9 @@ pub(super) fn broken(opened: Opened, fault: BenchFault, bench: &Arc<VirtualBench
         (Opened::Supply(inner), BenchFault::BlindSupply) => Opened::Supply(Box::new(Blind(inner))),
         (Opened::Button(_), BenchFault::OpenButton) => Opened::Button(Box::new(OpenButton)),
         (Opened::Probe(inner), BenchFault::OpenProbe) => Opened::Probe(Box::new(OpenProbe { inner, bench: Arc::clone(bench) })),
-        (Opened::Supply(inner), BenchFault::LateSupply) => Opened::Supply(Box::new(LateSupply::new(inner, bench.clock()))),
+        (Opened::Supply(inner), BenchFault::SlowSupply) => {
+            Opened::Supply(Box::new(SlowSupply { inner, clock: bench.clock(), down_since: None }))
+        }
         (opened, _) => opened,
     }
 }
@@ -117,43 +117,33 @@ impl ProbeLink for OpenProbe {
     }
 }
 
-/// A supply that says at once what it does later.
-struct LateSupply {
-    inner: Arc<Mutex<Box<dyn SupplyLink>>>,
+/// A supply behind large capacitors: it says that the rail is down, and the rail holds for a while. A shorter cut never reaches the device.
+struct SlowSupply {
+    inner: Box<dyn SupplyLink>,
     clock: Arc<dyn Clock>,
-    said: Option<bool>,
+    down_since: Option<Nanos>,
 }
 
-impl LateSupply {
-    fn new(inner: Box<dyn SupplyLink>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new(Mutex::new(inner)), clock, said: None }
-    }
-}
-
-impl SupplyLink for LateSupply {
+impl SupplyLink for SlowSupply {
     fn set(&mut self, up: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
         Box::pin(async move {
-            self.said = Some(up);
-            let (clock, inner, due) = (Arc::clone(&self.clock), Arc::clone(&self.inner), self.clock.now().after(LATE));
-            let (asleep, is_asleep) = oneshot::channel();
-            tokio::spawn(async move {
-                let mut sleep = clock.sleep_until(due);
-                // Time on a virtual bench passes to the earliest who sleeps: this one has to be among them before anybody else goes on.
-                let first = std::future::poll_fn(|context| std::task::Poll::Ready(sleep.as_mut().poll(context))).await;
-                let _ = asleep.send(());
-                if first.is_pending() {
-                    sleep.await;
-                }
-                // Nobody reads what this supply really does: that is what is wrong with it.
-                drop(inner.lock().await.set(up).await);
-            });
-            is_asleep.await.map_err(|_| LinkError::new("switch the supply", "its task is gone"))?;
+            let now = self.clock.now();
             let what = format!("the supply says that it is {}", if up { "up" } else { "down" });
+            match (up, self.down_since.take()) {
+                (true, Some(since)) if now.since(since) < HOLDS => {}
+                (true, since) => {
+                    if since.is_some() {
+                        self.inner.set(false).await?;
+                    }
+                    self.inner.set(true).await?;
+                }
+                (false, since) => self.down_since = since.or(Some(now)),
+            }
             Ok(Proof::Seen(Witness { what, evidence: None }))
         })
     }
 
     fn is_up(&mut self) -> BoxFuture<'_, Result<Option<bool>, LinkError>> {
-        Box::pin(std::future::ready(Ok(self.said)))
+        Box::pin(std::future::ready(Ok(Some(self.down_since.is_none()))))
     }
 }

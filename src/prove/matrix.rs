@@ -75,6 +75,7 @@ const VERDICTS: &[Word] = &[
 
 const BENCH_REASONS: &[Word] = &[
     Word { word: "BENCH-FAULT", what: "The bench could not do its part." },
+    Word { word: "NOT-PREPARED", what: "The device could not be brought into the state that the case starts from." },
     Word { word: "NO-WITNESS", what: "Nothing proves that a stimulus took place." },
 ];
 

@@ -93,7 +93,7 @@ const BENCH_FAULTS: &[Word] = &[
     Word { word: "blind-supply", what: "The supply switches, and its read-back is not wired." },
     Word { word: "open-button", what: "The button's wire is off." },
     Word { word: "open-probe", what: "The probe's wire comes off once the device has been written." },
-    Word { word: "late-supply", what: "The supply says at once what it does two seconds later." },
+    Word { word: "slow-supply", what: "The supply says that it is down, and its rail holds for two seconds more." },
 ];
 
 static OVERRIDE: Keys = Keys::new(

@@ -98,8 +98,8 @@ pub enum BenchFault {
     OpenButton,
     /// The probe's wire comes off once the device has been written.
     OpenProbe,
-    /// The supply says at once what it does two seconds later.
-    LateSupply,
+    /// The supply says that it is down, and its rail holds for two seconds more.
+    SlowSupply,
 }
 
 impl BenchFault {
@@ -111,7 +111,7 @@ impl BenchFault {
             "blind-supply" => Some(Self::BlindSupply),
             "open-button" => Some(Self::OpenButton),
             "open-probe" => Some(Self::OpenProbe),
-            "late-supply" => Some(Self::LateSupply),
+            "slow-supply" => Some(Self::SlowSupply),
             _ => None,
         }
     }

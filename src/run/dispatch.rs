@@ -20,7 +20,7 @@ use super::{
     guard::{Guard, Watch, WatchAction, WatchedState},
     images::Images,
     lease::{Holder, Lease},
-    outcome::{attribute, code, conclude},
+    outcome::{attribute, code, conclude, unprepared},
     patience::{Obstacle, Queue},
     record::Recorder,
     registry::Registry,
@@ -329,7 +329,8 @@ async fn judge_case(
     let mut executor = Executor::new(shared, case.id.clone(), deadline, true);
     let mut ended = executor.steps(&before, "before.".to_owned()).await;
     executor.forget_judgements();
-    if ended.is_ok() {
+    let prepared = ended.is_ok();
+    if prepared {
         ended = executor.steps(&case.steps, String::new()).await;
     }
     match ended {
@@ -339,6 +340,7 @@ async fn judge_case(
         }
         Err((ended, step)) => {
             let (verdict, reason, _) = ended.into_parts();
+            let (verdict, reason) = if prepared { (verdict, reason) } else { unprepared(verdict, reason) };
             let (verdict, reason) = attribute(executor.ledger(), verdict, reason);
             (verdict, Some(reason), Some(step))
         }

@@ -6,6 +6,8 @@ use crate::event::{EvidenceRef, Reason, Verdict};
 pub mod code {
     /// The stimulus was given but nothing proves it.
     pub const NO_WITNESS: &str = "NO-WITNESS";
+    /// The device could not be brought into the state that the case starts from.
+    pub const NOT_PREPARED: &str = "NOT-PREPARED";
     /// No step of the case judged anything.
     pub const NOTHING_JUDGED: &str = "NOTHING-JUDGED";
     /// The device said nothing at all.
@@ -133,6 +135,17 @@ pub fn attribute(ledger: &Ledger, verdict: Verdict, reason: Reason) -> (Verdict,
         }
         _ => (verdict, reason),
     }
+}
+
+/// What a failure of the steps before a case means for it. They prepare the case and do not judge the device, neither well nor badly: the case has
+/// not looked at what it is about.
+#[must_use]
+pub fn unprepared(verdict: Verdict, reason: Reason) -> (Verdict, Reason) {
+    if verdict != Verdict::Fail {
+        return (verdict, reason);
+    }
+    let text = format!("the device is not in the state that this case starts from: {}: {}", reason.code, reason.text);
+    (Verdict::Inconclusive, Reason { code: code::NOT_PREPARED.to_owned(), text })
 }
 
 impl Ledger {
