@@ -112,7 +112,7 @@ async fn examine(rig: &RigFile, store: &Path) -> Result<Vec<Examined>, String> {
     let store = std::path::absolute(store).map_err(|error| format!("{}: {error}", store.display()))?;
     let leases = lease::directory(&store);
     let mut rig = rig.rig.clone();
-    let (registry, bench) =
+    let wired =
         wiring::for_run(&mut rig, &store, None, &Desk::new(Attendance::Nobody, Vec::new())).map_err(|error| error.to_string())?;
     let holder = Holder {
         pid: std::process::id(),
@@ -120,9 +120,8 @@ async fn examine(rig: &RigFile, store: &Path) -> Result<Vec<Examined>, String> {
         plan: "doctor".to_owned(),
         run: "doctor".to_owned(),
     };
-    let mut examined = doctor::channels(&rig, &registry, &leases, &holder).await;
-    let clock = bench.as_ref().map_or("wall", |bench| bench.clock().name());
-    examined.push(Examined::part("clock", doctor::clock(clock, Path::new("/sys"))));
+    let mut examined = doctor::channels(&rig, &wired.registry, &leases, &holder).await;
+    examined.push(Examined::part("clock", doctor::clock(wired.clock.name(), Path::new("/sys"))));
     let program = std::env::current_exe().map_err(|error| format!("cannot find the guard's program: {error}"))?;
     let guard = [program.display().to_string(), "guard".to_owned()];
     examined.push(Examined::part("guard", doctor::guard(&guard, &leases).await));

@@ -14,7 +14,7 @@ use super::{
     check, complain, signals, terminal, wiring,
 };
 use crate::{
-    channel::clock::{Clock, WallClock},
+    channel::clock::Clock,
     console::{Console, Format, Options as ConsoleOptions},
     event::{CaseId, Digest, FileDigest, NOT_SELECTED, RunHeader, SCHEMA, Verdict},
     journal::{Input, Journal, Options, RunDir, new_run_id},
@@ -169,9 +169,8 @@ fn assemble(arguments: &arguments::Run, bound: Bound, desk: &Desk) -> Result<(Se
     let store = &arguments.store.store;
     let store = std::path::absolute(store).map_err(|error| format!("{}: {error}", store.display()))?;
     let Bound { plan, mut rig, applicability, altered, sources, .. } = bound;
-    let (registry, bench) = wiring::for_run(&mut rig, &store, arguments.seed, desk).map_err(|error| error.to_string())?;
-    let clock: Arc<dyn Clock> =
-        bench.as_ref().map_or_else(|| Arc::new(WallClock::start()) as Arc<dyn Clock>, |bench| bench.clock());
+    let wiring::Wired { registry, clock, hold } =
+        wiring::for_run(&mut rig, &store, arguments.seed, desk).map_err(|error| error.to_string())?;
     let skipped = plan.cases.iter().zip(&applicability).filter_map(|(case, applicability)| {
         let why = match applicability {
             Applicability::NotApplicable(why) => format!("not applicable: {why}"),
@@ -239,7 +238,7 @@ fn assemble(arguments: &arguments::Run, bound: Bound, desk: &Desk) -> Result<(Se
         cuts,
         fail_fast: arguments.fail_fast,
         desk: desk.clone(),
-        hold: bench.map(|bench| Box::new(bench) as Box<dyn std::any::Any + Send>),
+        hold,
     };
     Ok((setup, journal))
 }

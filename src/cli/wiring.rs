@@ -4,6 +4,7 @@
 //! probes behind the `probe-rs` driver: only what a rig writes differs. Supply and button have no driver of their own to go through.
 
 use std::{
+    any::Any,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -13,7 +14,7 @@ mod hub;
 use super::bench_fault::broken;
 use crate::{
     channel::{
-        clock::BoxFuture,
+        clock::{BoxFuture, Clock, WallClock},
         link::{
             ButtonLink, ChannelKind, CutBaseline, CutLab, CutPlan, CutProgress, CutSummary, Driver, LinkError, Opened,
             Parameters, Proof, SupplyLink,
@@ -150,18 +151,26 @@ pub(super) fn guard_registry() -> Registry {
     unattended()
 }
 
+/// What a run works with.
+pub(super) struct Wired {
+    /// The drivers.
+    pub(super) registry: Registry,
+    /// The clock of the bench.
+    pub(super) clock: Arc<dyn Clock>,
+    /// What has to live as long as the run.
+    pub(super) hold: Option<Box<dyn Any + Send>>,
+}
+
 /// Drivers of a run. For a virtual rig this starts the virtual bench; its clock is then the clock of the run.
-pub(super) fn for_run(
-    rig: &mut Rig,
-    store: &Path,
-    seed: Option<u64>,
-    desk: &Desk,
-) -> Result<(Registry, Option<Arc<VirtualBench>>), LinkError> {
+pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, desk: &Desk) -> Result<Wired, LinkError> {
     let ask: Arc<dyn Ask> = Arc::new(desk.clone());
     if rig.virtual_hub.is_some() {
-        return hub::for_run(rig, store, seed, &ask).map(|registry| (registry, None));
+        return hub::for_run(rig, store, seed, &ask);
     }
-    let Some(device) = &rig.virtual_device else { return Ok((registry(&VirtualChannels::default(), &ask), None)) };
+    let Some(device) = &rig.virtual_device else {
+        let clock = Arc::new(WallClock::start());
+        return Ok(Wired { registry: registry(&VirtualChannels::default(), &ask), clock, hold: None });
+    };
     let identity = format!("{} in {}", rig.name, store.display());
     let latch = store.join("state").join(format!("{}.supply", rig.name.replace(['/', '\\', '.'], "-")));
     let failed = |error: std::io::Error| LinkError::new(format!("prepare {}", latch.display()), error.to_string());
@@ -178,7 +187,7 @@ pub(super) fn for_run(
     let bench = VirtualBench::start(config)?;
     bench.set_cut_lab(Arc::new(Laboratory { recorder: bench.recorder(), verify_entry, recording: Mutex::new(None) }));
     let virtual_bench = VirtualChannels { bench: Some(Arc::clone(&bench)), identity, fault: device.bench_fault };
-    Ok((registry(&virtual_bench, &ask), Some(bench)))
+    Ok(Wired { registry: registry(&virtual_bench, &ask), clock: bench.clock(), hold: Some(Box::new(bench)) })
 }
 
 /// The drivers where nobody can be asked.

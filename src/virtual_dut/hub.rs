@@ -8,6 +8,7 @@ mod clock;
 mod console;
 mod firmware;
 mod mqtt;
+mod pace;
 mod reconnect;
 mod service;
 mod store;
@@ -16,16 +17,19 @@ mod trust;
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::{sync::watch, task::AbortHandle};
 
-use self::{console::Line, store::Store};
+use self::{console::Line, pace::Pace, store::Store};
 use super::bench::{latch_read, latch_write};
 use crate::{
     channel::{
-        clock::BoxFuture,
+        clock::{BoxFuture, Clock},
         link::{ButtonLink, LinkError, Proof, SupplyLink},
     },
     event::Witness,
@@ -117,6 +121,10 @@ struct Hardware {
     presses: watch::Sender<u64>,
     /// The running firmware; nothing without power.
     running: Mutex<Option<AbortHandle>>,
+    /// Turns that the firmware has had.
+    turns: AtomicU64,
+    /// The clock of the bench.
+    pace: Arc<Pace>,
 }
 
 /// A hub on its bench. Dropping it takes its power.
@@ -137,11 +145,19 @@ impl Hub {
         let up = config.latch.as_deref().map(latch_read).transpose().map_err(|error| failed(error.to_string()))?;
         let line = Line::open().map_err(|error| failed(format!("no pseudo-terminal: {error}")))?;
         let (store, presses, running) = (Mutex::default(), watch::Sender::new(0), Mutex::default());
-        let hub = Self(Arc::new(Hardware { config, line, store, presses, running }));
+        let (turns, pace) = (AtomicU64::new(0), Arc::new(Pace::start()));
+        let hub = Self(Arc::new(Hardware { config, line, store, presses, running, turns, pace }));
+        tokio::spawn(keep_pace(Arc::downgrade(&hub.0)));
         if up == Some(true) {
             Hardware::power(&hub.0, true);
         }
         Ok(hub)
+    }
+
+    /// The clock of its bench: real time that stands still while the machine has no time for the hub.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.0.pace) as Arc<dyn Clock>
     }
 
     /// Path of the serial port, to be opened by the `serial` driver.
@@ -166,6 +182,20 @@ impl Hub {
 impl Drop for Hub {
     fn drop(&mut self) {
         Hardware::power(&self.0, false);
+    }
+}
+
+/// Lets the clock of the bench go on while firmware and serial line get their turns.
+async fn keep_pace(hardware: Weak<Hardware>) {
+    let mut seen = (0, 0);
+    loop {
+        tokio::time::sleep(pace::BEAT).await;
+        let Some(hardware) = hardware.upgrade() else { return };
+        let now = (hardware.turns.load(Ordering::Relaxed), hardware.line.turns());
+        if now.1 != seen.1 && (now.0 != seen.0 || !hardware.powered()) {
+            hardware.pace.beat();
+            seen = now;
+        }
     }
 }
 

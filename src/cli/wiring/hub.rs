@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Gone, LATCH, Relay, at_path, registry};
+use super::{Gone, LATCH, Relay, Wired, at_path, registry};
 use crate::{
     channel::{
         clock::BoxFuture,
@@ -17,7 +17,6 @@ use crate::{
     },
     driver::serial::Serial,
     rig::model::Rig,
-    run::registry::Registry,
     virtual_dut::hub::{CLOCK_PORT, Flaw, Hub, HubConfig, SERVICE_PORT},
 };
 
@@ -82,13 +81,13 @@ fn free_address() -> Result<Ipv4Addr, LinkError> {
 }
 
 /// Puts the rig's hub on the bench; the drivers of its run.
-pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, ask: &Arc<dyn Ask>) -> Result<Registry, LinkError> {
-    let Some(device) = rig.virtual_hub.clone() else { return Ok(registry(&super::VirtualChannels::default(), ask)) };
+pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, ask: &Arc<dyn Ask>) -> Result<Wired, LinkError> {
+    let (seed_of_rig, flaw) = rig.virtual_hub.as_ref().map(|hub| (hub.seed, hub.flaw.clone())).unwrap_or_default();
     let address = free_address()?;
     place(rig, address);
     let state = store.join("state");
     let name = rig.name.replace(['/', '\\', '.'], "-");
-    let (latch, authority) = (state.join(format!("{name}.supply")), state.join(format!("{name}-{address}.pem")));
+    let (latch, authority) = (state.join(format!("{name}.supply")), state.join(format!("{name}.pem")));
     std::fs::create_dir_all(&state).map_err(|error| LinkError::new(format!("prepare {}", state.display()), error.to_string()))?;
     for spec in rig.channels.values_mut() {
         match spec.driver.as_str() {
@@ -105,12 +104,13 @@ pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, ask: &Arc<
         latch: Some(latch),
         address: IpAddr::V4(address),
         authority,
-        seed: seed.unwrap_or(device.seed),
-        flaw: device.flaw.as_deref().and_then(Flaw::named),
+        seed: seed.unwrap_or(seed_of_rig),
+        flaw: flaw.as_deref().and_then(Flaw::named),
     };
     let hub = Arc::new(Hub::start(config)?);
     let identity = format!("{} in {}", rig.name, store.display());
-    Ok(registry(&super::VirtualChannels::default(), ask).with_all(drivers(Some((&hub, &identity)))))
+    let registry = registry(&super::VirtualChannels::default(), ask).with_all(drivers(Some((&hub, &identity))));
+    Ok(Wired { registry, clock: hub.clock(), hold: Some(Box::new(hub)) })
 }
 
 impl Driver for HubDriver {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +26,8 @@ struct Ends {
     output: Mutex<VecDeque<u8>>,
     arrived: Notify,
     over: AtomicBool,
+    /// Times that the thread has looked at both directions.
+    turns: AtomicU64,
 }
 
 /// The line. Dropping it hangs it up.
@@ -39,8 +41,8 @@ impl Line {
     pub(super) fn open() -> io::Result<Self> {
         let pty = Pty::open()?;
         let path = pty.path().to_path_buf();
-        let (input, output, arrived, over) = Default::default();
-        let ends = Arc::new(Ends { pty, input, output, arrived, over });
+        let (input, output, arrived, over, turns) = Default::default();
+        let ends = Arc::new(Ends { pty, input, output, arrived, over, turns });
         let carried = Arc::clone(&ends);
         let thread = std::thread::Builder::new().name("hub console".to_owned()).spawn(move || carried.carry())?;
         Ok(Self { ends, path, thread: Some(thread) })
@@ -48,6 +50,11 @@ impl Line {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Times that the line was served.
+    pub(super) fn turns(&self) -> u64 {
+        self.ends.turns.load(Ordering::Relaxed)
     }
 
     /// Prints a line.
@@ -108,6 +115,7 @@ impl Ends {
             let (front, _) = output.as_slices();
             let Ok(written) = self.pty.write(front) else { return };
             output.drain(..written);
+            self.turns.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
