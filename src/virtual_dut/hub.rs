@@ -31,8 +31,9 @@ use crate::{
     channel::{
         clock::{BoxFuture, Clock},
         link::{ButtonLink, LinkError, Proof, SupplyLink},
+        tap::Counters,
     },
-    event::Witness,
+    event::{Nanos, Witness},
 };
 
 /// Port on the bench's address where the hub finds its service (MQTT over TLS).
@@ -154,10 +155,10 @@ impl Hub {
         Ok(hub)
     }
 
-    /// The clock of its bench: real time that stands still while the machine has no time for the hub.
+    /// The clock of its bench and of the hub itself: real time that stands still while the machine has no time for the hub or its serial line.
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.0.pace) as Arc<dyn Clock>
+        Arc::new(BenchClock { pace: Arc::clone(&self.0.pace), hardware: Arc::downgrade(&self.0) })
     }
 
     /// Path of the serial port, to be opened by the `serial` driver.
@@ -185,14 +186,40 @@ impl Drop for Hub {
     }
 }
 
-/// Lets the clock of the bench go on while firmware and serial line get their turns.
+/// The clock of the bench, which also sees the console that is on the hub's serial line.
+struct BenchClock {
+    pace: Arc<Pace>,
+    hardware: Weak<Hardware>,
+}
+
+impl Clock for BenchClock {
+    fn now(&self) -> Nanos {
+        self.pace.now()
+    }
+
+    fn sleep_until(&self, instant: Nanos) -> BoxFuture<'_, ()> {
+        self.pace.sleep_until(instant)
+    }
+
+    fn observe(&self, console: &Arc<Counters>) {
+        if let Some(hardware) = self.hardware.upgrade() {
+            hardware.line.opened(console);
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        self.pace.name()
+    }
+}
+
+/// Lets the clock of the bench go on while firmware and serial line get their turns, and the line delivers.
 async fn keep_pace(hardware: Weak<Hardware>) {
     let mut seen = (0, 0);
     loop {
         tokio::time::sleep(pace::BEAT).await;
         let Some(hardware) = hardware.upgrade() else { return };
         let now = (hardware.turns.load(Ordering::Relaxed), hardware.line.turns());
-        if now.1 != seen.1 && (now.0 != seen.0 || !hardware.powered()) {
+        if now.1 != seen.1 && (now.0 != seen.0 || !hardware.powered()) && hardware.line.delivers() {
             hardware.pace.beat();
             seen = now;
         }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{net::UdpSocket, time::Instant};
 
-use super::lock;
+use super::{lock, pace::Pace};
 
 /// Seconds from 1900, where NTP counts from, to 1970.
 const NTP_TO_UNIX: u64 = 2_208_988_800;
@@ -42,18 +42,18 @@ impl Clock {
     }
 
     /// Asks the server again and again.
-    pub(super) async fn keep(&self, server: SocketAddr) {
+    pub(super) async fn keep(&self, server: SocketAddr, pace: &Pace) {
         loop {
-            let told = ask(server).await;
+            let told = ask(server, pace).await;
             if let Some(unix) = told.filter(|unix| *unix >= MADE) {
                 *lock(&self.set) = Some((Instant::now(), unix));
             }
-            tokio::time::sleep(if self.is_set() { AGAIN } else { PATIENCE }).await;
+            pace.sleep(if self.is_set() { AGAIN } else { PATIENCE }).await;
         }
     }
 }
 
-async fn ask(server: SocketAddr) -> Option<u64> {
+async fn ask(server: SocketAddr, pace: &Pace) -> Option<u64> {
     let socket = UdpSocket::bind((server.ip(), 0)).await.ok()?;
     socket.connect(server).await.ok()?;
     let mut question = [0; 48];
@@ -63,7 +63,7 @@ async fn ask(server: SocketAddr) -> Option<u64> {
     question[40..48].copy_from_slice(&std::process::id().to_be_bytes().repeat(2));
     socket.send(&question).await.ok()?;
     let mut answer = [0; 96];
-    let read = tokio::time::timeout(PATIENCE, socket.recv(&mut answer)).await.ok()?.ok()?;
+    let read = pace.within(PATIENCE, socket.recv(&mut answer)).await?.ok()?;
     let seconds = u64::from(u32::from_be_bytes([answer[40], answer[41], answer[42], answer[43]]));
     // Mode 4 is a server; stratum 0 a kiss of death.
     let good = read >= 48 && answer[0] & 7 == 4 && answer[1] != 0 && answer[24..32] == question[40..48];

@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
 use super::{CLOCK_PORT, Flaw, Hardware, clock::Clock, lock, service};
+use crate::{channel::clock::Clock as _, event::Nanos};
 
+/// As long as a small system takes to start.
+const START: Duration = Duration::from_millis(50);
 /// Version of the firmware.
 const VERSION: &str = "1.0.0";
 /// The PIN on the hub's label.
@@ -37,13 +40,13 @@ pub(super) struct Life {
     pub(super) changed: Notify,
     connected: AtomicBool,
     /// Since when it is as `connected` says.
-    since: Mutex<Instant>,
+    since: Mutex<Nanos>,
 }
 
 impl Life {
-    pub(super) fn set_connected(&self, connected: bool) {
+    pub(super) fn set_connected(&self, connected: bool, now: Nanos) {
         if self.connected.swap(connected, Ordering::Relaxed) != connected {
-            *lock(&self.since) = Instant::now();
+            *lock(&self.since) = now;
         }
     }
 
@@ -51,20 +54,24 @@ impl Life {
         self.connected.load(Ordering::Relaxed)
     }
 
-    fn offline_for(&self) -> Duration {
-        if self.connected() { Duration::ZERO } else { lock(&self.since).elapsed() }
+    fn offline_for(&self, now: Nanos) -> Duration {
+        if self.connected() { Duration::ZERO } else { now.since(*lock(&self.since)) }
     }
 }
 
-/// Runs until the power goes; a restart begins anew.
+/// Runs until the power goes.
 pub(super) async fn run(hardware: Arc<Hardware>) {
+    tokio::select! {
+        () = starts(&hardware) => {}
+        () = turns(&hardware) => {}
+    }
+}
+
+/// One start after the other.
+async fn starts(hardware: &Hardware) {
     let mut why = "power-on";
     loop {
-        // As long as a small system takes to start.
-        for _ in 0..5 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            hardware.turns.fetch_add(1, Ordering::Relaxed);
-        }
+        hardware.pace.sleep(START).await;
         let start = {
             let mut store = lock(&hardware.store);
             store.reload();
@@ -75,18 +82,17 @@ pub(super) async fn run(hardware: Arc<Hardware>) {
             clock: Clock::unset(),
             changed: Notify::new(),
             connected: AtomicBool::new(false),
-            since: Mutex::new(Instant::now()),
+            since: Mutex::new(hardware.pace.now()),
         };
         hardware.line.print(&format!("boot {start} reset {why}"));
         hardware.line.print(&format!("smart-hub {VERSION} ready"));
         let clock = SocketAddr::new(hardware.config.address, CLOCK_PORT);
         tokio::select! {
-            () = service::keep(&hardware, &life) => {}
-            () = life.clock.keep(clock) => {}
-            () = lamp(&hardware, &life) => {}
-            () = serve_console(&hardware, &life) => {}
-            () = patience(&hardware, &life) => {}
-            () = turns(&hardware) => {}
+            () = service::keep(hardware, &life) => {}
+            () = life.clock.keep(clock, &hardware.pace) => {}
+            () = lamp(hardware, &life) => {}
+            () = serve_console(hardware, &life) => {}
+            () = patience(hardware, &life) => {}
         }
         why = "soft";
     }
@@ -120,7 +126,7 @@ fn switch(hardware: &Hardware, life: &Life) {
     life.changed.notify_one();
 }
 
-/// Counts the turns that the firmware gets: all of it is one task, so this gets none while another part keeps it busy.
+/// Counts the turns that the firmware gets, in the machine's time: all of it is one task, so this gets none while another part keeps it busy.
 async fn turns(hardware: &Hardware) {
     loop {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -130,8 +136,8 @@ async fn turns(hardware: &Hardware) {
 
 async fn patience(hardware: &Hardware, life: &Life) {
     loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        if hardware.config.flaw == Some(Flaw::RebootOffline) && life.offline_for() > REBOOT {
+        hardware.pace.sleep(Duration::from_millis(200)).await;
+        if hardware.config.flaw == Some(Flaw::RebootOffline) && life.offline_for(hardware.pace.now()) > REBOOT {
             return;
         }
     }
@@ -164,7 +170,7 @@ async fn serve_console(hardware: &Hardware, life: &Life) {
 struct Session {
     logged_in: bool,
     denied: u32,
-    until: Option<Instant>,
+    until: Option<Nanos>,
 }
 
 impl Session {
@@ -183,7 +189,7 @@ impl Session {
                     store.waiting.len(),
                 )
             }
-            ["login", pin] => self.login(pin),
+            ["login", pin] => self.login(pin, hardware.pace.now()),
             ["logout"] => {
                 self.logged_in = false;
                 "ok".to_owned()
@@ -195,8 +201,8 @@ impl Session {
         }
     }
 
-    fn login(&mut self, pin: &str) -> String {
-        if self.until.is_some_and(|until| Instant::now() < until) {
+    fn login(&mut self, pin: &str, now: Nanos) -> String {
+        if self.until.is_some_and(|until| now < until) {
             return "denied wait".to_owned();
         }
         self.logged_in = pin == PIN;
@@ -205,12 +211,12 @@ impl Session {
             return "ok".to_owned();
         }
         self.denied += 1;
-        self.until = (self.denied >= TRIES).then(|| Instant::now() + PENALTY);
+        self.until = (self.denied >= TRIES).then(|| now.after(PENALTY));
         "denied".to_owned()
     }
 }
 
 /// Whether anybody may do anything: never, on a good hub.
 fn open(hardware: &Hardware, life: &Life) -> bool {
-    hardware.config.flaw == Some(Flaw::OpenOffline) && life.offline_for() > OPEN
+    hardware.config.flaw == Some(Flaw::OpenOffline) && life.offline_for(hardware.pace.now()) > OPEN
 }

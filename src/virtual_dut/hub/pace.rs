@@ -1,7 +1,8 @@
 //! The clock of a bench whose device lives in real time.
 //!
 //! A machine that has no time for the device, because it is overloaded, asleep or stopped, must not make the device look slow. The device
-//! beats; while a beat is overdue the clock stands still, so deadlines of steps wait for the device as long as the machine does.
+//! beats; while a beat is overdue the clock stands still, so deadlines of steps wait for the device as long as the machine does. The device's
+//! own timers are on this clock too, so that neither runs away from the other.
 
 use std::{
     sync::Mutex,
@@ -33,6 +34,25 @@ impl Pace {
     /// Begins at zero now.
     pub(super) fn start() -> Self {
         Self(Mutex::new(Beats { last: Instant::now(), told: Duration::ZERO }))
+    }
+
+    /// Completes after a time on this clock.
+    pub(super) async fn sleep(&self, time: Duration) {
+        self.sleep_until(self.now().after(time)).await;
+    }
+
+    /// What `act` comes to, if it takes no longer than this.
+    pub(super) async fn within<T>(&self, limit: Duration, act: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = act => Some(done),
+            () = self.sleep(limit) => None,
+        }
+    }
+
+    /// Time since `earlier`.
+    pub(super) fn since(&self, earlier: Nanos) -> Duration {
+        self.now().since(earlier)
     }
 
     /// The device has had its turn.

@@ -6,7 +6,6 @@ use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, WriteHalf},
     net::TcpStream,
-    time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
 
@@ -15,9 +14,11 @@ use super::{
     firmware::Life,
     lock,
     mqtt::{self, Packet},
+    pace::Pace,
     reconnect::BackOff,
     trust,
 };
+use crate::{channel::clock::Clock as _, event::Nanos};
 
 /// What each step of making a connection may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,52 +36,57 @@ pub(super) async fn keep(hardware: &Hardware, life: &Life) {
         let mut accepted = None;
         // Why a session ended makes no difference to what comes next.
         let _ = session(hardware, life, &mut accepted).await;
-        life.set_connected(false);
-        match law.next(accepted.map(|since: Instant| since.elapsed())) {
-            Some(delay) => tokio::time::sleep(delay).await,
+        life.set_connected(false, hardware.pace.now());
+        match law.next(accepted.map(|since| hardware.pace.since(since))) {
+            Some(delay) => hardware.pace.sleep(delay).await,
             None => std::future::pending().await,
         }
     }
 }
 
 /// One session; `accepted` tells since when, if the service took it.
-async fn session(hardware: &Hardware, life: &Life, accepted: &mut Option<Instant>) -> Result<(), String> {
-    let config = &hardware.config;
+async fn session(hardware: &Hardware, life: &Life, accepted: &mut Option<Nanos>) -> Result<(), String> {
+    let (config, pace) = (&hardware.config, &hardware.pace);
     let authority = std::fs::read(&config.authority).map_err(|error| error.to_string())?;
     let client = trust::client(&authority, &life.clock, config.flaw)?;
     let address = SocketAddr::new(config.address, SERVICE_PORT);
-    let tcp = in_time(TcpStream::connect(address)).await?;
+    let tcp = in_time(pace, TcpStream::connect(address)).await?;
     // A device without power says no goodbye; on loopback a reset is the nearest to it.
     tcp.set_zero_linger().map_err(|error| error.to_string())?;
     let name = ServerName::try_from(SERVICE_NAME).map_err(|error| error.to_string())?;
-    let tls = in_time(TlsConnector::from(client).connect(name, tcp)).await?;
+    let tls = in_time(pace, TlsConnector::from(client).connect(name, tcp)).await?;
     let (mut from, mut to) = tokio::io::split(tls);
-    in_time(to.write_all(&mqtt::connect("hub", KEEP_ALIVE.as_secs() as u16))).await?;
-    match in_time(mqtt::read(&mut from)).await? {
+    in_time(pace, to.write_all(&mqtt::connect("hub", KEEP_ALIVE.as_secs() as u16))).await?;
+    match in_time(pace, mqtt::read(&mut from)).await? {
         Packet::Connack(0) => {}
         other => return Err(format!("refused: {other:?}")),
     }
-    *accepted = Some(Instant::now());
-    life.set_connected(true);
+    *accepted = Some(pace.now());
+    life.set_connected(true, pace.now());
     // Reading must not be given up half way, so it has a task of its own here, which ends with the session.
-    let heard = Arc::new(std::sync::Mutex::new(Heard { last: Instant::now(), acknowledged: 0 }));
+    let heard = Arc::new(std::sync::Mutex::new(Heard { last: pace.now(), acknowledged: 0 }));
     tokio::select! {
-        ended = listen(&mut from, &heard, life) => ended,
+        ended = listen(&mut from, &heard, life, pace) => ended,
         ended = talk(hardware, life, &mut to, &heard) => ended,
     }
 }
 
 /// What came from the service.
 struct Heard {
-    last: Instant,
+    last: Nanos,
     acknowledged: u16,
 }
 
-async fn listen(from: &mut (impl AsyncRead + Unpin), heard: &std::sync::Mutex<Heard>, life: &Life) -> Result<(), String> {
+async fn listen(
+    from: &mut (impl AsyncRead + Unpin),
+    heard: &std::sync::Mutex<Heard>,
+    life: &Life,
+    pace: &Pace,
+) -> Result<(), String> {
     loop {
         let packet = mqtt::read(from).await.map_err(|error| error.to_string())?;
         let mut heard = lock(heard);
-        heard.last = Instant::now();
+        heard.last = pace.now();
         if let Packet::Puback(id) = packet {
             heard.acknowledged = id;
             life.changed.notify_one();
@@ -94,7 +100,8 @@ async fn talk<S: AsyncRead + AsyncWrite + Send>(
     to: &mut WriteHalf<S>,
     heard: &std::sync::Mutex<Heard>,
 ) -> Result<(), String> {
-    let mut pinged = Instant::now();
+    let pace = &hardware.pace;
+    let mut pinged = pace.now();
     let mut under_way = None;
     loop {
         if under_way.is_some_and(|(id, number, _)| {
@@ -113,25 +120,25 @@ async fn talk<S: AsyncRead + AsyncWrite + Send>(
             // Identifiers are 1 to 65535 (section 2.3.1).
             let id = (event.number % 65535) as u16 + 1;
             let payload = format!("event {} lamp {}", event.number, if event.lamp { "on" } else { "off" });
-            in_time(to.write_all(&mqtt::publish(TOPIC, id, &payload))).await?;
-            under_way = Some((id, event.number, Instant::now()));
+            in_time(pace, to.write_all(&mqtt::publish(TOPIC, id, &payload))).await?;
+            under_way = Some((id, event.number, pace.now()));
         }
-        if pinged.elapsed() >= PING {
-            in_time(to.write_all(&mqtt::PINGREQ)).await?;
-            pinged = Instant::now();
+        if pace.since(pinged) >= PING {
+            in_time(pace, to.write_all(&mqtt::PINGREQ)).await?;
+            pinged = pace.now();
         }
-        let silent = lock(heard).last.elapsed() > PING + PATIENCE;
-        let unanswered = under_way.is_some_and(|(_, _, since)| since.elapsed() > PATIENCE);
+        let silent = pace.since(lock(heard).last) > PING + PATIENCE;
+        let unanswered = under_way.is_some_and(|(_, _, since)| pace.since(since) > PATIENCE);
         if (silent || unanswered) && hardware.config.flaw != Some(Flaw::HalfOpen) {
             return Err("the service has fallen silent".to_owned());
         }
         tokio::select! {
             () = life.changed.notified() => {}
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = pace.sleep(Duration::from_millis(100)) => {}
         }
     }
 }
 
-async fn in_time<T>(act: impl Future<Output = std::io::Result<T>>) -> Result<T, String> {
-    timeout(PATIENCE, act).await.map_err(|_| "too slow".to_owned())?.map_err(|error| error.to_string())
+async fn in_time<T>(pace: &Pace, act: impl Future<Output = std::io::Result<T>>) -> Result<T, String> {
+    pace.within(PATIENCE, act).await.ok_or_else(|| "too slow".to_owned())?.map_err(|error| error.to_string())
 }
