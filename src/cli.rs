@@ -4,6 +4,7 @@ mod answer;
 mod arguments;
 mod bench_fault;
 mod check;
+mod crosscheck;
 mod discover;
 mod doctor;
 mod exit;
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Runs(arguments) => runs::list(&arguments),
         Command::Show(arguments) => runs::show(&arguments),
         Command::Recover(arguments) => runs::recover(&arguments),
+        Command::Crosscheck(arguments) => crosscheck::check(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Answer(arguments) => answer::answer(&arguments),
         Command::Prove(arguments) => prove::prove(&arguments),

@@ -9,4 +9,4 @@ mod table;
 
 pub use judge::{Case, Observed, Outcome, judge};
 pub use matrix::{Expected, Matrix, Row, schema};
-pub use table::{Judged, Proof};
+pub use table::{Crosschecked, Judged, Proof};

@@ -4,6 +4,7 @@
 //! at a time, never fails and never looks anything up, so a live view and a replayed one are equal by construction.
 
 mod case;
+pub mod crosscheck;
 mod cuts;
 mod fold;
 pub mod lines;

@@ -4,6 +4,8 @@
 
 #[path = "process/bench.rs"]
 mod bench;
+#[path = "process/crosscheck.rs"]
+mod crosscheck;
 #[path = "process/cuts.rs"]
 mod cuts;
 #[path = "process/docs.rs"]

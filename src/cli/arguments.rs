@@ -44,6 +44,10 @@ pub enum Command {
     Runs(Runs),
     /// Show a recorded run: verdicts, reasons, evidence.
     Show(Show),
+    /// Hold the evidence of several runs of one device against each other: no verdict can be believed that rests on what another record denies.
+    ///
+    /// Exit codes: 0 the records hold together, 3 they contradict each other, 2 no such run, or one whose files were changed.
+    Crosscheck(Crosscheck),
     /// Answer what a running run asks its operator; without an answer, list what is asked.
     Answer(Answer),
     /// Close an interrupted run: compress it, digest it, give it its final name. Nothing in it is changed.
@@ -251,6 +255,19 @@ pub struct Show {
 pub struct Recover {
     /// The run: its id, the beginning of it, or `latest`.
     pub run: String,
+    /// Where the runs are.
+    #[command(flatten)]
+    pub store: Store,
+}
+
+/// `hilbench crosscheck`.
+#[derive(Debug, Args)]
+pub struct Crosscheck {
+    /// The runs: ids, or the beginnings of them. Without any: of each plan the newest run that has ended, on the rig of the newest run.
+    pub runs: Vec<String>,
+    /// How the result is printed.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
+    pub message_format: MessageFormat,
     /// Where the runs are.
     #[command(flatten)]
     pub store: Store,

@@ -1,7 +1,7 @@
 //! `hilbench prove`: runs every row of a proof matrix, each as a run of its own in a process of its own.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     num::NonZero,
     path::{Path, PathBuf},
@@ -14,13 +14,13 @@ use std::{
     time::Instant,
 };
 
-use super::{Exit, arguments, arguments::MessageFormat, check, complain, out, wiring};
+use super::{Exit, arguments, arguments::MessageFormat, check, complain, crosscheck, out, wiring};
 use crate::{
     diagnostic::{Code, Diagnostic, Place, Report},
     event::Verdict,
     journal::{find, new_run_id},
     plan::{bind, load_plan},
-    prove::{Case, Expected, Judged, Matrix, Observed, Outcome, Proof, Row, judge},
+    prove::{Case, Crosschecked, Expected, Judged, Matrix, Observed, Outcome, Proof, Row, judge},
     rig::load_rig,
     view::{CaseState, RunView, sanitise},
 };
@@ -71,7 +71,8 @@ pub(super) fn prove(arguments: &arguments::Prove) -> Exit {
     watch_for_stop(&stopping);
     let workers = arguments.jobs.map_or_else(|| thread::available_parallelism().map_or(1, NonZero::get), NonZero::get);
     let rows = run_all(&jobs, workers, &directory, &stopping, arguments.message_format);
-    let proof = Proof { name: matrix.name.clone(), rows, not_for: matrix.not_for.clone() };
+    let crosschecked = crosschecked(&jobs, &directory);
+    let proof = Proof { name: matrix.name.clone(), rows, crosschecked, not_for: matrix.not_for.clone() };
     let stopped = stopping.load(Ordering::Relaxed);
     if let Err(what) = keep(&proof, &directory, arguments) {
         complain(&format!("error: {what}"));
@@ -79,6 +80,9 @@ pub(super) fn prove(arguments: &arguments::Prove) -> Exit {
     }
     if arguments.message_format == MessageFormat::Human {
         out(&format!("\n{}\n", proof.summary()));
+        for found in proof.crosschecked.iter().flat_map(|checked| &checked.contradictions) {
+            out(&format!("BAD  {found}\n"));
+        }
         for reason in proof.sensitivity().iter().filter(|reason| reason.found < reason.seeded) {
             out(&format!("  {}: {} of {} found\n", reason.reason, reason.found, reason.seeded));
         }
@@ -164,7 +168,7 @@ fn run_all(jobs: &[Job], workers: usize, directory: &Path, stopping: &AtomicBool
         while !stopping.load(Ordering::Relaxed) {
             let Some(&index) = queue.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
             let job = &jobs[index];
-            let judged = run_one(job, &directory.join(format!("{index:03}-{}", file_name(&job.row.id))));
+            let judged = run_one(job, &place(directory, index, job));
             if format == MessageFormat::Human {
                 out(&line(&judged));
             }
@@ -179,6 +183,33 @@ fn run_all(jobs: &[Job], workers: usize, directory: &Path, stopping: &AtomicBool
         }
     });
     done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+/// Holds the records of each good device against each other: those of all plans, with all seeds.
+fn crosschecked(jobs: &[Job], directory: &Path) -> Vec<Crosschecked> {
+    let good = || jobs.iter().enumerate().filter(|(_, job)| job.row.expected == Expected::Pass { twin: false });
+    let rigs: BTreeSet<&Path> = good().map(|(_, job)| job.row.rig.as_path()).collect();
+    let of_rig = |rig: &Path| {
+        let (mut read, mut contradictions) = (Vec::new(), Vec::new());
+        for (index, job) in good().filter(|(_, job)| job.row.rig == rig) {
+            // A run that was not made, or not to its end, is a row that does not hold.
+            let Ok(run) = find(&place(directory, index, job).join("runs"), "latest") else { continue };
+            match crosscheck::read(&run) {
+                Ok(run) => read.push(run),
+                Err(what) => contradictions.push(what),
+            }
+        }
+        let result = crosscheck::compare(&read);
+        contradictions.extend(result.contradictions.iter().map(crosscheck::words));
+        let rules = result.examined.iter().filter(|(_, count)| **count > 0).map(|(rule, _)| rule.code().to_owned()).collect();
+        let rig = rig.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        Crosschecked { rig, runs: read.len(), rules, contradictions }
+    };
+    rigs.into_iter().map(of_rig).collect()
+}
+
+fn place(directory: &Path, index: usize, job: &Job) -> PathBuf {
+    directory.join(format!("{index:03}-{}", file_name(&job.row.id)))
 }
 
 /// Identities come from a file: no path may be made of them.

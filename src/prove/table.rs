@@ -29,6 +29,20 @@ pub struct Judged {
     pub took: Duration,
 }
 
+/// Whether the records of all runs of one good device hold together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Crosschecked {
+    /// Its rig.
+    pub rig: String,
+    /// Runs whose records were held against each other.
+    pub runs: usize,
+    /// Rules against which there was something to hold.
+    pub rules: Vec<String>,
+    /// What cannot be, in words.
+    pub contradictions: Vec<String>,
+}
+
 /// The whole proof.
 #[derive(Debug, Clone, Default)]
 pub struct Proof {
@@ -36,6 +50,8 @@ pub struct Proof {
     pub name: String,
     /// Rows in the order of the file.
     pub rows: Vec<Judged>,
+    /// The good devices' records.
+    pub crosschecked: Vec<Crosschecked>,
     /// Faults that the devices here cannot have: identity, name, why.
     pub not_for: Vec<(String, String, String)>,
 }
@@ -48,6 +64,7 @@ struct Json<'a> {
     holds: bool,
     counts: Counts,
     sensitivity: Vec<Sensitivity>,
+    crosschecked: &'a [Crosschecked],
     rows: Vec<JsonRow<'a>>,
 }
 
@@ -130,10 +147,14 @@ fn stem(path: &std::path::Path) -> String {
 }
 
 impl Proof {
-    /// Whether every row was as it has to be.
+    /// Whether every row was as it has to be, and no record of a good device denies another.
     #[must_use]
     pub fn holds(&self) -> bool {
-        !self.rows.is_empty() && self.rows.iter().all(|row| row.outcome.is_good())
+        !self.rows.is_empty() && self.rows.iter().all(|row| row.outcome.is_good()) && self.contradictions() == 0
+    }
+
+    fn contradictions(&self) -> usize {
+        self.crosschecked.iter().map(|checked| checked.contradictions.len()).sum()
     }
 
     /// Counts of rows.
@@ -184,14 +205,15 @@ impl Proof {
         let counts = self.counts();
         format!(
             "{} of {} faults found for their reason · {} false fails in {} runs ({} cases) of good devices and twins · \
-             {} of {} broken benches deceived nobody",
+             {} of {} broken benches deceived nobody · {} contradictions in the records of good devices",
             counts.found,
             counts.faults,
             counts.false_fails,
             counts.good_runs,
             counts.good_cases,
             counts.not_deceived,
-            counts.bench_faults
+            counts.bench_faults,
+            self.contradictions()
         )
     }
 
@@ -221,6 +243,7 @@ impl Proof {
             holds: self.holds(),
             counts: self.counts(),
             sensitivity: self.sensitivity(),
+            crosschecked: &self.crosschecked,
             rows: self.rows.iter().map(row).collect(),
         };
         serde_json::to_string_pretty(&json).map(|text| text + "\n")
@@ -257,6 +280,14 @@ impl Proof {
         for Sensitivity { reason, seeded, found } in self.sensitivity() {
             let _ = writeln!(out, "| {reason} | {seeded} | {found} |");
         }
+        if !self.crosschecked.is_empty() {
+            out.push_str("\n## Records of good devices against each other\n\n| device | runs | rules | contradictions |\n|---|---|---|---|\n");
+            for checked in &self.crosschecked {
+                let found = if checked.contradictions.is_empty() { "none".to_owned() } else { checked.contradictions.join("; ") };
+                let (rig, rules) = (cell(&checked.rig), cell(&checked.rules.join(", ")));
+                let _ = writeln!(out, "| {rig} | {} | {rules} | {} |", checked.runs, cell(&found));
+            }
+        }
         if !self.not_for.is_empty() {
             out.push_str("\n## Faults that these devices cannot have\n\n| | fault | why |\n|---|---|---|\n");
             for (id, name, why) in &self.not_for {
@@ -292,6 +323,7 @@ mod tests {
                 judged("V2", fail("SIG"), Outcome::Missed("every case passed".to_owned())),
                 judged("F1", Expected::Bench { verdict: Verdict::Error, reason: "BENCH-FAULT".to_owned() }, Outcome::AsExpected),
             ],
+            crosschecked: Vec::new(),
             not_for: vec![("V9".to_owned(), "radio".to_owned(), "has none".to_owned())],
         };
         assert!(!proof.holds());
@@ -305,5 +337,23 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&proof.json().unwrap()).unwrap();
         assert_eq!((json["holds"].as_bool(), json["counts"]["wrong"].as_u64()), (Some(false), Some(2)));
         assert!(!Proof::default().holds(), "nothing run proves nothing");
+    }
+
+    #[test]
+    fn a_proof_whose_records_contradict_each_other_does_not_hold() {
+        let rows = vec![judged("good", Expected::Pass { twin: false }, Outcome::AsExpected)];
+        let checked =
+            |contradictions| Crosschecked { rig: "lock".to_owned(), runs: 2, rules: vec!["A".to_owned()], contradictions };
+        let proof =
+            |contradictions| Proof { rows: rows.clone(), crosschecked: vec![checked(contradictions)], ..Proof::default() };
+        assert!(proof(vec![]).holds() && proof(vec![]).markdown().contains("| lock | 2 | A | none |"));
+        let contradicted = proof(vec!["A: x; but y".to_owned()]);
+        assert!(!contradicted.holds());
+        assert!(
+            contradicted.summary().ends_with("1 contradictions in the records of good devices"),
+            "{}",
+            contradicted.summary()
+        );
+        assert!(contradicted.markdown().contains("| lock | 2 | A | A: x; but y |"));
     }
 }

@@ -45,7 +45,7 @@ impl Story {
         self
     }
 
-    fn wait(&mut self, ms: u64) -> &mut Self {
+    pub(crate) fn wait(&mut self, ms: u64) -> &mut Self {
         self.at += ms * 1_000_000;
         self
     }
