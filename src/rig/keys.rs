@@ -67,6 +67,13 @@ const HUB_FLAWS: &[Word] = &[
     Word { word: "needs-service", what: "Its lamp waits for the service." },
     Word { word: "half-open", what: "Does not notice that the other side has fallen silent." },
     Word { word: "gives-up", what: "Never tries again after it was refused a few times." },
+    Word { word: "reset-keeps-pin", what: "A factory reset leaves the PIN." },
+    Word { word: "reset-keeps-network", what: "A factory reset leaves what the hub joins its network with." },
+    Word { word: "reset-keeps-token", what: "A factory reset leaves sessions." },
+    Word { word: "reset-early-ok", what: "A factory reset is confirmed before anything is erased." },
+    Word { word: "reset-in-two-steps", what: "A factory reset erases settings first and the PIN afterwards." },
+    Word { word: "reset-unauthenticated", what: "The command for a factory reset needs no login." },
+    Word { word: "short-gesture", what: "The button needs to be held only half as long as declared." },
 ];
 
 static VIRTUAL: Keys = Keys::new(
