@@ -22,7 +22,7 @@ const ROOM: usize = 64 * 1024;
 const NAP: Duration = Duration::from_millis(5);
 /// How long bytes may be on the line before they count as lost. The kernel hands them over in a worker of its own, which was seen to take
 /// six seconds on a machine with many busy processes.
-const LOST: Duration = Duration::from_secs(60);
+const LOST: Duration = Duration::from_mins(1);
 
 struct Ends {
     pty: Pty,

@@ -16,20 +16,22 @@ use super::{
     clock::Clock,
     lock, service,
     session::{Gatekeeper, Session, Then},
+    slots::Slots,
     store::Keeps,
+    update::{self, Partial},
 };
 use crate::{channel::clock::Clock as _, event::Nanos};
 
 /// As long as a small system takes to start.
 const START: Duration = Duration::from_millis(50);
-/// Version of the firmware.
-pub(super) const VERSION: &str = "1.0.0";
 /// Longest line on the console.
 const LONGEST: usize = 80;
 /// How often a part that waits for a setting looks at it.
 const LOOK: Duration = Duration::from_millis(100);
 /// When a hub with [`Flaw::RebootOffline`] loses patience.
 const REBOOT: Duration = Duration::from_secs(4);
+/// When the watchdog ends a start that does not come up.
+const WATCHDOG: Duration = Duration::from_secs(1);
 /// How long a hub with [`Flaw::ResetEarlyOk`] puts off what it has confirmed.
 const LATER: Duration = Duration::from_secs(3);
 
@@ -42,6 +44,8 @@ pub(super) struct Life {
     pub(super) changed: Notify,
     /// Who is let in.
     pub(super) gate: Mutex<Gatekeeper>,
+    /// A download that broke off.
+    pub(super) partial: Mutex<Option<Partial>>,
     connected: AtomicBool,
     /// Since when it is as `connected` says.
     since: Mutex<Nanos>,
@@ -55,6 +59,7 @@ impl Life {
             clock: Clock::unset(),
             changed: Notify::new(),
             gate: Mutex::default(),
+            partial: Mutex::default(),
             connected: AtomicBool::new(false),
             since: Mutex::new(now),
             tokens: AtomicU32::new(0),
@@ -79,7 +84,9 @@ impl Life {
     pub(super) fn token(&self, seed: u64, now: Nanos) -> String {
         let count = self.tokens.fetch_add(1, Ordering::Relaxed);
         let from = [seed, u64::from(self.start), u64::from(count), now.0].map(u64::to_be_bytes).concat();
-        blake3::derive_key("hilbench virtual hub tokens", &from)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&blake3::derive_key("hilbench virtual hub tokens", &from)[..16]);
+        format!("{:032x}", u128::from_be_bytes(bytes))
     }
 }
 
@@ -101,14 +108,30 @@ async fn starts(hardware: &Hardware) {
             let mut store = lock(&hardware.store);
             (store.reload(now), store.start(now))
         };
-        let life = Life::new(start, now);
         hardware.line.print(&format!("boot {start} reset {why}"));
+        let started = lock(&hardware.slots).start(now, hardware.config.flaw);
+        let Some(started) = started else {
+            hardware.line.print("boot failed");
+            return std::future::pending().await;
+        };
+        for note in &started.notes {
+            hardware.line.print(note);
+        }
         if goes_on {
             hardware.line.print("factory reset goes on");
-            hardware.settled().await;
+        }
+        // What this start has decided holds for the next one, whenever the power goes.
+        hardware.settled().await;
+        if goes_on {
             hardware.line.print("factory reset done");
         }
-        hardware.line.print(&format!("smart-hub {VERSION} ready"));
+        if started.hangs {
+            hardware.pace.sleep(WATCHDOG).await;
+            why = "watchdog";
+            continue;
+        }
+        hardware.line.print(&format!("smart-hub {} ready", started.version));
+        let life = Life::new(start, hardware.now());
         tokio::select! {
             () = joined(hardware, &life) => {}
             () = button::lamp(hardware, &life) => {}
@@ -160,6 +183,9 @@ async fn factory_reset(hardware: &Hardware) {
         network: flaw == Some(Flaw::ResetKeepsNetwork),
         tokens: flaw == Some(Flaw::ResetKeepsToken),
     };
+    if flaw == Some(Flaw::ResetOldImage) {
+        *lock(&hardware.slots) = Slots::delivered();
+    }
     lock(&hardware.store).reset(keeps, hardware.now());
     hardware.settled().await;
     hardware.line.print("factory reset done");
@@ -203,6 +229,14 @@ async fn serve_console(hardware: &Hardware, life: &Life) {
                     Then::Stay => {}
                     Then::Reboot => return,
                     Then::Reset => return factory_reset(hardware).await,
+                    Then::Update => match update::run(hardware, life).await {
+                        Ok(()) => {
+                            hardware.settled().await;
+                            hardware.line.print("update installed");
+                            return;
+                        }
+                        Err(why) => hardware.line.print(&format!("refused {why}")),
+                    },
                 }
             }
             byte if line.len() <= LONGEST => line.push(byte),

@@ -11,8 +11,6 @@ use crate::event::Nanos;
 pub(super) const PAGE: usize = 1024;
 /// Time to program one byte: 64 bytes in a millisecond.
 const PROGRAM: Duration = Duration::from_nanos(15_625);
-/// Time to erase one page.
-pub(super) const ERASE: Duration = Duration::from_millis(100);
 /// What an erased byte reads as.
 pub(super) const BLANK: u8 = 0xFF;
 
@@ -30,14 +28,16 @@ struct Operation {
 #[derive(Debug)]
 pub(super) struct Flash {
     bytes: Vec<u8>,
+    /// Time to erase one page.
+    erase: Duration,
     pending: VecDeque<Operation>,
     busy_until: Nanos,
 }
 
 impl Flash {
-    /// A new one, all blank.
-    pub(super) fn blank(pages: usize) -> Self {
-        Self { bytes: vec![BLANK; pages * PAGE], pending: VecDeque::new(), busy_until: Nanos::default() }
+    /// A new one, all blank, that takes this time to erase a page.
+    pub(super) fn blank(pages: usize, erase: Duration) -> Self {
+        Self { bytes: vec![BLANK; pages * PAGE], erase, pending: VecDeque::new(), busy_until: Nanos::default() }
     }
 
     /// `length` bytes from `at` on, as far as the flash goes.
@@ -66,7 +66,7 @@ impl Flash {
     /// Erases whole pages, the last one first: what stands at the beginning tells to the end that there is something to erase. Returns when it is done.
     pub(super) fn erase(&mut self, first: usize, pages: usize, now: Nanos) -> Nanos {
         for page in (first..first + pages).rev() {
-            self.order(page * PAGE, PAGE, ERASE, now, |_, cell| *cell = BLANK);
+            self.order(page * PAGE, PAGE, self.erase, now, |_, cell| *cell = BLANK);
         }
         self.busy_until
     }
@@ -114,13 +114,15 @@ impl Flash {
 mod tests {
     use super::*;
 
+    const ERASE: Duration = Duration::from_millis(100);
+
     fn at(us: u64) -> Nanos {
         Nanos(us * 1000)
     }
 
     #[test]
     fn bits_only_become_zero_until_the_page_is_erased() {
-        let mut flash = Flash::blank(2);
+        let mut flash = Flash::blank(2, ERASE);
         flash.program(10, &[0x0F, 0xF0], at(0));
         flash.program(10, &[0xF1, 0xFF], at(0));
         assert_eq!(flash.read(9, 4), [0xFF, 0x01, 0xF0, 0xFF]);
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_cut_undoes_what_was_to_come_and_tears_what_is_under_way() {
-        let mut flash = Flash::blank(2);
+        let mut flash = Flash::blank(2, ERASE);
         let done = flash.program(0, &[0; 64], at(0));
         assert_eq!(done, at(1000));
         assert_eq!(flash.erase(0, 1, at(500)), at(101_000), "it waits for what is under way");
@@ -152,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_cut_changes_nothing_that_was_done() {
-        let mut flash = Flash::blank(1);
+        let mut flash = Flash::blank(1, ERASE);
         let done = flash.program(0, b"settled", at(0));
         flash.cut(done);
         assert_eq!(flash.read(0, 7), b"settled");

@@ -161,10 +161,11 @@ mod tests {
     use super::*;
 
     const START: Nanos = Nanos(1);
+    const ERASE: std::time::Duration = std::time::Duration::from_millis(100);
 
     /// A flash with a log of two pages on it, all of it written.
     fn made() -> (Flash, Log) {
-        let mut flash = Flash::blank(2);
+        let mut flash = Flash::blank(2, ERASE);
         let log = Log::make(&mut flash, 0, 1, START);
         let done = flash.busy_until();
         flash.cut(done);
@@ -228,7 +229,7 @@ mod tests {
         let (_, found) = Log::load(&mut flash, 0, 1, START);
         assert_eq!((found.records.len(), found.torn), (count, false));
         for seed in 0_u8..200 {
-            let mut flash = Flash::blank(2);
+            let mut flash = Flash::blank(2, ERASE);
             let mut rubbish = vec![0; 2 * PAGE];
             blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut rubbish);
             rubbish[..SEAL].copy_from_slice(&seal(1));
@@ -236,7 +237,7 @@ mod tests {
             let (_, found) = Log::load(&mut flash, 0, 1, START);
             assert!(found.records.is_empty() && found.torn && found.unfinished);
             // Without a seal there is no log, and one is made.
-            let (log, found) = Log::load(&mut Flash::blank(2), 0, 1, START);
+            let (log, found) = Log::load(&mut Flash::blank(2, ERASE), 0, 1, START);
             assert_eq!((log.generation, found), (1, Found::default()));
         }
     }

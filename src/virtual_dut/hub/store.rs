@@ -1,7 +1,7 @@
 //! What the hub remembers without power: how often it was started, its lamp, the events that the service is to be told, and the settings of
 //! whoever uses it. All of it is one log on flash, so a factory reset is one rewrite of that log, which a power cut cannot halve.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use super::{
     flash::Flash,
@@ -15,6 +15,8 @@ pub(super) const MOST: usize = 256;
 pub(super) const SESSIONS: usize = 4;
 /// Pages of one bank of the log.
 const PAGES: usize = 6;
+/// Time that its flash takes to erase a page: a reset takes longer than a bench needs to cut it.
+const ERASE: Duration = Duration::from_millis(100);
 /// Name of a hub that nobody has given another.
 const NAME: &str = "smart-hub";
 
@@ -153,7 +155,7 @@ pub(super) struct Store {
 impl Store {
     /// A new hub that was set up with a network by whoever bought it.
     pub(super) fn delivered(network: &str) -> Self {
-        let mut flash = Flash::blank(2 * PAGES);
+        let mut flash = Flash::blank(2 * PAGES, ERASE);
         let log = Log::make(&mut flash, 0, PAGES, Nanos::default());
         let mut store = Self { flash, log, state: State::default() };
         store.append(NETWORK, network.as_bytes(), Nanos::default());
@@ -262,8 +264,6 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// What a start after a cut at this moment finds.
