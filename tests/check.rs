@@ -18,6 +18,14 @@ use hilbench::{
 };
 use proptest::prelude::*;
 
+const INTERPOSER: [(&str, bool, &str); 5] = [
+    ("routes", true, "routes"),
+    ("clock", false, "time server"),
+    ("dns", false, "DNS"),
+    ("names", false, "names"),
+    ("portal", false, "captive portal"),
+];
+
 /// The drivers of the virtual bench, as data.
 fn drivers() -> DriverCatalogue {
     let mut drivers = DriverCatalogue::default();
@@ -33,7 +41,12 @@ fn drivers() -> DriverCatalogue {
     drivers.add("hub-power", ChannelKind::Supply, &[]);
     drivers.add("hub-serial", ChannelKind::Console, &[]);
     drivers.add("hub-button", ChannelKind::Button, &[]);
-    drivers.add("interposer", ChannelKind::Network, &[("routes", true, "routes"), ("clock", false, "time server")]);
+    drivers.add("interposer", ChannelKind::Network, &INTERPOSER);
+    drivers.add(
+        "cloud-https",
+        ChannelKind::Cloud,
+        &[("listen", true, "address"), ("names", false, "names"), ("tls", false, "TLS")],
+    );
     drivers.add("cloud-mqtt", ChannelKind::Cloud, &[("listen", true, "address"), ("names", false, "names of the service")]);
     drivers
 }
@@ -115,7 +128,7 @@ fn everything_shipped_is_clean() {
             let skipped = bound.applicability.iter().filter(|a| **a != Applicability::Applicable && !known.contains(a));
             assert_eq!(skipped.collect::<Vec<_>>(), Vec::<&Applicability>::new(), "{}", rig_path.display());
         }
-        let least = if rig.rig.virtual_hub.is_some() { 2 } else { 4 };
+        let least = if rig.rig.virtual_hub.is_some() { 5 } else { 4 };
         assert_eq!(plans, least, "plans for {}", rig_path.display());
     }
 }

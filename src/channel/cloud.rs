@@ -166,6 +166,13 @@ pub trait CloudLink: Send {
             Err(LinkError::new(format!("publish to {topic}"), "this service has no topics; use a cloud-mqtt channel"))
         })
     }
+    /// Serves these bytes at a path from now on, in place of what was there.
+    fn offer(&mut self, path: String, bytes: Arc<Vec<u8>>) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        let _ = bytes;
+        Box::pin(
+            async move { Err(LinkError::new(format!("offer {path}"), "this service has no files; use a cloud-https channel")) },
+        )
+    }
     /// Tells of every attempt to connect and what became of it from now on.
     fn watch(&mut self, notices: Notices) {
         self.log().watch(notices);

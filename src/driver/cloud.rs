@@ -22,14 +22,17 @@ use std::{
 use self::{
     authority::Authority,
     front::{Front, Service},
-    https::Https,
+    https::{Files, Https},
     interposer::Interposer,
     mqtt::{Embedded, Mqtt},
 };
-use crate::channel::{
-    clock::BoxFuture,
-    cloud::{Behaviour, CloudLink, CloudLog},
-    link::{ChannelKind, Driver, LinkError, Notice, Notices, Opened, Parameters, Proof},
+use crate::{
+    channel::{
+        clock::BoxFuture,
+        cloud::{Behaviour, CloudLink, CloudLog},
+        link::{ChannelKind, Driver, LinkError, Notice, Notices, Opened, Parameters, Proof},
+    },
+    event::Witness,
 };
 
 /// Driver `cloud-mqtt`.
@@ -141,6 +144,8 @@ fn check(parameters: &Parameters, driver: &str) -> Result<(), LinkError> {
 struct Link {
     front: Front,
     authority: Option<Arc<Authority>>,
+    /// Where files can be put, for HTTP.
+    files: Option<Files>,
     /// What is published to, for MQTT.
     broker: Option<(String, Option<(String, String)>)>,
     /// Ends with the link.
@@ -156,7 +161,7 @@ impl Link {
         service: Arc<dyn Service>,
     ) -> Result<Self, LinkError> {
         let front = Front::start(name, listen(parameters, name)?, authority.clone(), service).await?;
-        Ok(Self { front, authority, broker: None, _embedded: None, told: AtomicBool::new(false) })
+        Ok(Self { front, authority, files: None, broker: None, _embedded: None, told: AtomicBool::new(false) })
     }
 }
 
@@ -183,6 +188,16 @@ impl CloudLink for Link {
                     Err(LinkError::new(format!("publish to {topic}"), "this service has no topics; use a cloud-mqtt channel"))
                 }
             }
+        })
+    }
+
+    fn offer(&mut self, path: String, bytes: Arc<Vec<u8>>) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        Box::pin(async move {
+            let failed = |what: &str| LinkError::new(format!("offer {path} at {}", self.front.address()), what);
+            let files = self.files.as_ref().ok_or_else(|| failed("this service has no files; use a cloud-https channel"))?;
+            let what = format!("{} serves {} bytes at {path}", self.front.address(), bytes.len());
+            files.put(&path, bytes).map_err(failed)?;
+            Ok(Proof::Seen(Witness { what, evidence: None }))
         })
     }
 
@@ -275,8 +290,9 @@ impl Driver for CloudHttps {
     fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
         Box::pin(async move {
             let service = Https::new(file(parameters, "root"), file(parameters, "answers").as_deref())?;
+            let files = Some(service.files());
             let link = Link::open(self.name(), parameters, authority(parameters, self.name())?, Arc::new(service)).await?;
-            Ok(Opened::Cloud(Box::new(link)))
+            Ok(Opened::Cloud(Box::new(Link { files, ..link })))
         })
     }
 }
@@ -324,6 +340,7 @@ impl Driver for TlsInterposer {
             Ok(Opened::Cloud(Box::new(Link {
                 front,
                 authority: None,
+                files: None,
                 broker: None,
                 _embedded: None,
                 told: AtomicBool::new(false),

@@ -47,7 +47,7 @@ pub static RIG: Keys = Keys::new(
 
 static VIRTUAL_HUB: Keys = Keys::new(
     "virtual-hub",
-    "The device is the smart hub, which runs in this process on an address of its own (127.x.y.z). `{bench}` stands for that address in the parameters of the channels.",
+    "The device is the smart hub, which runs in this process on an address of its own (127.x.y.z). `{bench}` stands for that address in the parameters of the channels, `{other}` for a second one.",
     &[
         Key::optional("seed", Shape::Integer(0, i64::MAX), "Seed of everything random in the device. Default: 1."),
         Key::optional("flaw", Shape::Word(HUB_FLAWS), "The one thing that this hub does wrong. Default: nothing."),
@@ -67,6 +67,24 @@ const HUB_FLAWS: &[Word] = &[
     Word { word: "needs-service", what: "Its lamp waits for the service." },
     Word { word: "half-open", what: "Does not notice that the other side has fallen silent." },
     Word { word: "gives-up", what: "Never tries again after it was refused a few times." },
+    Word { word: "reset-keeps-pin", what: "A factory reset leaves the PIN." },
+    Word { word: "reset-keeps-network", what: "A factory reset leaves what the hub joins its network with." },
+    Word { word: "reset-keeps-token", what: "A factory reset leaves sessions." },
+    Word { word: "reset-early-ok", what: "A factory reset is confirmed before anything is erased." },
+    Word { word: "reset-in-two-steps", what: "A factory reset erases settings first and the PIN afterwards." },
+    Word { word: "reset-old-image", what: "A factory reset brings back the version of delivery." },
+    Word { word: "reset-unauthenticated", what: "The command for a factory reset needs no login." },
+    Word { word: "short-gesture", what: "The button needs to be held only half as long as declared." },
+    Word { word: "signature-ignored", what: "An update is installed whatever its signature and digest are." },
+    Word { word: "any-product", what: "An update for another product is installed." },
+    Word { word: "no-counter-check", what: "The security counter of an update is not compared." },
+    Word { word: "counter-early", what: "The security counter is raised before the confirmation." },
+    Word { word: "no-revert", what: "An update stays without confirmation." },
+    Word { word: "resume-unchecked", what: "A download that was resumed is not checked again." },
+    Word { word: "length-unchecked", what: "An update is written however long it is." },
+    Word { word: "portal-image", what: "Without HTTPS an update is fetched over HTTP, and installed whatever it is." },
+    Word { word: "follows-redirect", what: "A redirection to plain HTTP is followed." },
+    Word { word: "confirm-open", what: "An update can be confirmed without login." },
 ];
 
 static VIRTUAL: Keys = Keys::new(

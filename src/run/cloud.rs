@@ -10,11 +10,14 @@ use regex::bytes::Regex;
 use super::{
     execute::{Executor, Passed, StepResult, compile, failed, out_of_time, unseen},
     outcome::{Ended, code},
-    values,
+    values::{self, Unresolved},
 };
 use crate::{
-    channel::cloud::{CloudEvent, CloudLog, EventKind},
-    event::{Act, ChannelName, EvidenceRef, Fact, Limit, Nanos, StepId, Verdict},
+    channel::{
+        cloud::{CloudEvent, CloudLog, EventKind},
+        link::Proof,
+    },
+    event::{Act, ChannelName, Digest, EvidenceRef, Fact, Limit, Nanos, StepId, Verdict, Witness},
     step::{
         FailAs, Silence, Template, Within,
         cloud::{CloudStep, EventPattern, rate},
@@ -67,6 +70,27 @@ impl Executor {
                 self.mark_all();
                 let act = async { cloud.lock().await.publish(topic, payload.into_bytes()).await };
                 let proof = self.bounded(act).await??;
+                Ok(self.stimulus(proof, id))
+            }
+            CloudStep::Offer { path, image } => {
+                let (path, name) = (self.text(path)?, self.text(image)?);
+                let image = shared.images.get(&name).ok_or_else(|| Unresolved { name: format!("image.{name}") })?;
+                shared
+                    .bench
+                    .announce(channel, Act::Exchange { what: format!("offer {name} as {path} at {channel}") }, Some(id))
+                    .await?;
+                self.mark_all();
+                let act = async { cloud.lock().await.offer(path, Arc::clone(&image.bytes)).await };
+                let proof = match self.bounded(act).await?? {
+                    Proof::Seen(witness) => {
+                        let how = image.difference.as_ref().map_or_else(String::new, |d| {
+                            format!("; it differs from {} in {} bytes from byte {} on", d.from, d.bytes, d.first)
+                        });
+                        let what = format!("{}: {name} ({}){how}", witness.what, &Digest::of(&image.bytes).0[..16]);
+                        Proof::Seen(Witness { what, ..witness })
+                    }
+                    none @ Proof::None(_) => none,
+                };
                 Ok(self.stimulus(proof, id))
             }
             CloudStep::Expect { what, within, silence, fail_as } => {

@@ -149,6 +149,12 @@ impl Walk<'_> {
                 self.known.extend(captures);
             }
             "cloud-publish" => self.templates(map, &["topic", "payload"]),
+            "cloud-offer" => {
+                self.templates(map, &["path", "image"]);
+                if let Some(image) = map.get("image") {
+                    self.image(image, image.text());
+                }
+            }
             "cloud-attempts" => self.templates(map, &["at-most", "at-least"]),
             "cloud-intervals" => drop(self.known.insert(map.string("save-as"))),
             "back-off" => self.templates(map, &["intervals"]),

@@ -42,6 +42,13 @@ pub enum CloudStep {
         /// Payload.
         payload: Template,
     },
+    /// Serve an image at a path.
+    Offer {
+        /// Path.
+        path: Template,
+        /// Image by name.
+        image: Template,
+    },
     /// Count attempts for a time.
     Attempts {
         /// What counts as one.
@@ -138,6 +145,10 @@ const EVENTS: &[Word] = &[
     Word { word: "subscribe", what: "MQTT SUBSCRIBE. Text: `FILTER qos 1, FILTER qos 0`." },
     Word { word: "delivered", what: "MQTT PUBLISH to the device. Text as of `publish`." },
     Word { word: "request", what: "HTTP request. Text: `GET /PATH body 17 bytes digest ...: BODY headers NAME: VALUE; ...`." },
+    Word {
+        word: "served",
+        what: "The last byte of an HTTP answer has gone to the device. Text: `200 /PATH all 17 bytes` or `206 /PATH bytes 8-16/17`.",
+    },
     Word { word: "disconnect", what: "A connection ended. Text: how." },
     Word { word: "violation", what: "Something that is not of the protocol, or beyond a limit." },
 ];
@@ -205,6 +216,17 @@ pub static PUBLISH: Keys = Keys::new(
     ],
 );
 
+/// `cloud-offer`.
+pub static OFFER: Keys = Keys::new(
+    "cloud-offer",
+    "Serves an image over HTTP at a path from now on, in place of what was there. That the device fetched it is told by the event `served`.",
+    &[
+        CHANNEL,
+        Key::needed("path", Shape::Template, "Path on the service, `/update.bin`."),
+        Key::needed("image", Shape::Template, "Image of the device profile or altered image of the plan."),
+    ],
+);
+
 /// `cloud-attempts`.
 pub static ATTEMPTS: Keys = Keys::new(
     "cloud-attempts",
@@ -269,6 +291,7 @@ pub fn step(name: &str, map: &Map) -> Option<CloudStep> {
         "cloud-publish" => {
             Some(CloudStep::Publish { topic: build::template(map, "topic"), payload: build::template(map, "payload") })
         }
+        "cloud-offer" => Some(CloudStep::Offer { path: build::template(map, "path"), image: build::template(map, "image") }),
         "cloud-attempts" => Some(CloudStep::Attempts {
             event: event(map.text("event")).unwrap_or(EventKind::Connect),
             during: build::within(map, "during"),
@@ -366,6 +389,7 @@ impl CloudStep {
             Self::Expect { what, within, .. } => format!("expect {what} at {channel} within {within}"),
             Self::Refrain { what, during, .. } => format!("no {what} at {channel} for {during}"),
             Self::Publish { topic, .. } => format!("publish to `{}` at {channel}", topic.0),
+            Self::Offer { path, image } => format!("offer image {} as `{}` at {channel}", image.0, path.0),
             Self::Attempts { event, during, .. } => format!("count {} at {channel} for {during}", event.word()),
             Self::Intervals { event, count, within, .. } => {
                 format!("measure {count} intervals of {} at {channel} within {within}", event.word())

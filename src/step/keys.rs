@@ -109,6 +109,7 @@ pub static STEP: OneOf = OneOf {
         Key::needed("cloud-expect", Shape::Map(&cloud::EXPECT), cloud::EXPECT.what),
         Key::needed("cloud-refrain", Shape::Map(&cloud::REFRAIN), cloud::REFRAIN.what),
         Key::needed("cloud-publish", Shape::Map(&cloud::PUBLISH), cloud::PUBLISH.what),
+        Key::needed("cloud-offer", Shape::Map(&cloud::OFFER), cloud::OFFER.what),
         Key::needed("cloud-attempts", Shape::Map(&cloud::ATTEMPTS), cloud::ATTEMPTS.what),
         Key::needed("cloud-intervals", Shape::Map(&cloud::INTERVALS), cloud::INTERVALS.what),
         Key::needed("back-off", Shape::Map(&reconnect::BACK_OFF), reconnect::BACK_OFF.what),

@@ -145,7 +145,7 @@ impl World {
                 facts.calls.extend(map.get("procedure").map(|value| (value.text().to_owned(), value.place.clone())));
             }
             // `${image}` where an image is needed, and `${image.${image}.length}` anywhere, tell that the parameter names an image.
-            if entry.name == "send-image"
+            if matches!(entry.name.as_str(), "send-image" | "cloud-offer")
                 && let Ok(parts) = Template(map.string("image")).parts()
                 && let [Part::Value(ValueRef::Name(name))] = parts.as_slice()
             {

@@ -4,15 +4,23 @@
 //! sockets, so it meets the same network and cloud drivers as a device on hardware. It is quick: delays and limits are seconds where a
 //! product has minutes, so that a plan that waits for them takes minutes. Each [`Flaw`] is one change against the good hub.
 
+mod bundle;
+mod button;
 mod clock;
 mod console;
 mod firmware;
+mod flash;
+mod log;
 mod mqtt;
+mod names;
 mod pace;
 mod reconnect;
 mod service;
+mod session;
+mod slots;
 mod store;
 mod trust;
+mod update;
 
 use std::{
     net::IpAddr,
@@ -25,7 +33,7 @@ use std::{
 
 use tokio::{sync::watch, task::AbortHandle};
 
-use self::{console::Line, pace::Pace, store::Store};
+use self::{button::Contact, console::Line, pace::Pace, slots::Slots, store::Store};
 use super::bench::{latch_read, latch_write};
 use crate::{
     channel::{
@@ -40,8 +48,21 @@ use crate::{
 pub const SERVICE_PORT: u16 = 8883;
 /// Port on the bench's address where the hub asks for the time (NTP).
 pub const CLOCK_PORT: u16 = 1123;
+/// Port on the bench's address where the hub asks for addresses (DNS).
+pub const NAME_PORT: u16 = 1053;
+/// Port on the address of [`UPDATE_NAME`] where the hub finds updates (HTTPS).
+pub const UPDATE_PORT: u16 = 8443;
+/// Port on that address where plain HTTP would be, which a good hub does not speak.
+pub const PLAIN_PORT: u16 = 1080;
+/// Name of the service for updates, which its certificate must hold.
+pub const UPDATE_NAME: &str = "update.hub.example";
+/// What the hub asks it for.
+const UPDATE_PATH: &str = "/smart-hub.bundle";
 /// Name of the service, which its certificate must hold.
 pub const SERVICE_NAME: &str = "mqtt.hub.example";
+
+/// What whoever set the hub up has given it to join the network with.
+const NETWORK: &str = "bench-network-key";
 
 /// The one thing that a hub does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +91,42 @@ pub enum Flaw {
     HalfOpen,
     /// Never tries again after it was refused a few times.
     GivesUp,
+    /// A factory reset leaves the PIN.
+    ResetKeepsPin,
+    /// A factory reset leaves what the hub joins its network with.
+    ResetKeepsNetwork,
+    /// A factory reset leaves sessions.
+    ResetKeepsToken,
+    /// A factory reset is confirmed before anything is erased.
+    ResetEarlyOk,
+    /// A factory reset erases settings first and the PIN afterwards.
+    ResetInTwoSteps,
+    /// A factory reset brings back the version of delivery.
+    ResetOldImage,
+    /// The command for a factory reset needs no login.
+    ResetUnauthenticated,
+    /// The button needs to be held only half as long as declared.
+    ShortGesture,
+    /// An update is installed whatever its signature and digest are.
+    SignatureIgnored,
+    /// An update for another product is installed.
+    AnyProduct,
+    /// The security counter of an update is not compared.
+    NoCounterCheck,
+    /// The security counter is raised before the confirmation.
+    CounterEarly,
+    /// An update stays without confirmation.
+    NoRevert,
+    /// A download that was resumed is not checked again.
+    ResumeUnchecked,
+    /// An update is written however long it is.
+    LengthUnchecked,
+    /// Without HTTPS an update is fetched over HTTP, and installed whatever it is.
+    PortalImage,
+    /// A redirection to plain HTTP is followed.
+    FollowsRedirect,
+    /// An update can be confirmed without login.
+    ConfirmOpen,
 }
 
 impl Flaw {
@@ -87,6 +144,24 @@ impl Flaw {
         ("needs-service", Self::NeedsService),
         ("half-open", Self::HalfOpen),
         ("gives-up", Self::GivesUp),
+        ("reset-keeps-pin", Self::ResetKeepsPin),
+        ("reset-keeps-network", Self::ResetKeepsNetwork),
+        ("reset-keeps-token", Self::ResetKeepsToken),
+        ("reset-early-ok", Self::ResetEarlyOk),
+        ("reset-in-two-steps", Self::ResetInTwoSteps),
+        ("reset-old-image", Self::ResetOldImage),
+        ("reset-unauthenticated", Self::ResetUnauthenticated),
+        ("short-gesture", Self::ShortGesture),
+        ("signature-ignored", Self::SignatureIgnored),
+        ("any-product", Self::AnyProduct),
+        ("no-counter-check", Self::NoCounterCheck),
+        ("counter-early", Self::CounterEarly),
+        ("no-revert", Self::NoRevert),
+        ("resume-unchecked", Self::ResumeUnchecked),
+        ("length-unchecked", Self::LengthUnchecked),
+        ("portal-image", Self::PortalImage),
+        ("follows-redirect", Self::FollowsRedirect),
+        ("confirm-open", Self::ConfirmOpen),
     ];
 
     /// By its word.
@@ -118,8 +193,9 @@ struct Hardware {
     config: HubConfig,
     line: Line,
     store: Mutex<Store>,
-    /// How often the button was pressed.
-    presses: watch::Sender<u64>,
+    slots: Mutex<Slots>,
+    /// The contact of the button.
+    contact: watch::Sender<Contact>,
     /// The running firmware; nothing without power.
     running: Mutex<Option<AbortHandle>>,
     /// Turns that the firmware has had.
@@ -145,9 +221,11 @@ impl Hub {
         let failed = |what: String| LinkError::new(format!("start virtual hub {}", config.name), what);
         let up = config.latch.as_deref().map(latch_read).transpose().map_err(|error| failed(error.to_string()))?;
         let line = Line::open().map_err(|error| failed(format!("no pseudo-terminal: {error}")))?;
-        let (store, presses, running) = (Mutex::default(), watch::Sender::new(0), Mutex::default());
+        let (store, running) = (Mutex::new(Store::delivered(NETWORK)), Mutex::default());
+        let slots = Mutex::new(Slots::delivered());
+        let contact = watch::Sender::new(Contact::default());
         let (turns, pace) = (AtomicU64::new(0), Arc::new(Pace::start()));
-        let hub = Self(Arc::new(Hardware { config, line, store, presses, running, turns, pace }));
+        let hub = Self(Arc::new(Hardware { config, line, store, slots, contact, running, turns, pace }));
         tokio::spawn(keep_pace(Arc::downgrade(&hub.0)));
         if up == Some(true) {
             Hardware::power(&hub.0, true);
@@ -238,10 +316,26 @@ impl Hardware {
             (false, firmware) => {
                 if let Some(firmware) = firmware {
                     firmware.abort();
+                    lock(&this.store).cut(this.now());
+                    lock(&this.slots).cut(this.now());
                 }
                 this.line.forget_output();
             }
         }
+    }
+
+    fn now(&self) -> Nanos {
+        self.pace.now()
+    }
+
+    async fn sleep_until(&self, instant: Nanos) {
+        self.pace.sleep_until(instant).await;
+    }
+
+    /// Waits until all that was written is written.
+    async fn settled(&self) {
+        let done = lock(&self.store).busy_until().max(lock(&self.slots).busy_until());
+        self.sleep_until(done).await;
     }
 
     fn powered(&self) -> bool {
@@ -279,10 +373,13 @@ struct Button(Arc<Hardware>);
 
 impl ButtonLink for Button {
     fn set(&mut self, pressed: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
-        if pressed {
-            // Counted, as by an interrupt: a press is not missed because the hub is slow.
-            self.0.presses.send_modify(|presses| *presses += 1);
-        }
+        let now = self.0.now();
+        // Counted and timed, as by an interrupt: a press is not missed because the hub is slow.
+        self.0.contact.send_modify(|contact| match (pressed, contact.closed) {
+            (true, None) => *contact = Contact { presses: contact.presses + 1, closed: Some(now) },
+            (true, Some(_)) => {}
+            (false, _) => contact.closed = None,
+        });
         let what = format!("contact {}", if pressed { "closed" } else { "open" });
         Box::pin(std::future::ready(Ok(Proof::Seen(Witness { what, evidence: None }))))
     }

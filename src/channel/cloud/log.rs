@@ -44,6 +44,8 @@ pub enum EventKind {
     Delivered,
     /// HTTP request.
     Request,
+    /// The whole body of an HTTP answer went to the device.
+    Served,
     /// A connection ended.
     Disconnect,
     /// Something that is not of the protocol, or beyond a limit.
@@ -65,6 +67,7 @@ impl EventKind {
         ("subscribe", Self::Subscribe),
         ("delivered", Self::Delivered),
         ("request", Self::Request),
+        ("served", Self::Served),
         ("disconnect", Self::Disconnect),
         ("violation", Self::Violation),
     ];

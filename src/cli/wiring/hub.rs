@@ -22,6 +22,8 @@ use crate::{
 
 /// What stands for the hub's address in a rig file.
 const BENCH: &str = "{bench}";
+/// What stands for a second address, where the hub has nothing: for what a network puts in the place of a service.
+const OTHER: &str = "{other}";
 /// Addresses tried before there is none.
 const TRIES: u32 = 64;
 
@@ -52,14 +54,14 @@ pub(super) fn somewhere(rig: &Rig) -> Cow<'_, Rig> {
         return Cow::Borrowed(rig);
     }
     let mut rig = rig.clone();
-    place(&mut rig, Ipv4Addr::LOCALHOST);
+    place(&mut rig, Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
     Cow::Owned(rig)
 }
 
-fn place(rig: &mut Rig, address: Ipv4Addr) {
+fn place(rig: &mut Rig, address: Ipv4Addr, other: Ipv4Addr) {
     for spec in rig.channels.values_mut() {
         for value in spec.parameters.values.values_mut() {
-            *value = value.replace(BENCH, &address.to_string());
+            *value = value.replace(BENCH, &address.to_string()).replace(OTHER, &other.to_string());
         }
     }
 }
@@ -84,7 +86,7 @@ fn free_address() -> Result<Ipv4Addr, LinkError> {
 pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, ask: &Arc<dyn Ask>) -> Result<Wired, LinkError> {
     let (seed_of_rig, flaw) = rig.virtual_hub.as_ref().map(|hub| (hub.seed, hub.flaw.clone())).unwrap_or_default();
     let address = free_address()?;
-    place(rig, address);
+    place(rig, address, free_address()?);
     let state = store.join("state");
     let name = rig.name.replace(['/', '\\', '.'], "-");
     let (latch, authority) = (state.join(format!("{name}.supply")), state.join(format!("{name}.pem")));
@@ -93,7 +95,10 @@ pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, ask: &Arc<
         match spec.driver.as_str() {
             "hub-power" => drop(spec.parameters.values.insert(LATCH.to_owned(), latch.display().to_string())),
             // The hub has the bench's authority built in, as a test firmware would have.
-            "cloud-mqtt" | "cloud-https" if !spec.parameters.values.contains_key("ca-file") => {
+            "cloud-mqtt" | "cloud-https"
+                if !spec.parameters.values.contains_key("ca-file")
+                    && spec.parameters.values.get("tls").is_none_or(|tls| tls != "false") =>
+            {
                 spec.parameters.values.insert("ca-file".to_owned(), authority.display().to_string());
             }
             _ => {}

@@ -8,7 +8,7 @@ use std::{
     path::{Component, Path, PathBuf},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -55,10 +55,49 @@ pub(super) struct Answer {
     body: Bytes,
 }
 
+/// Most files that a plan can have put here at a time.
+const OFFERED: usize = 64;
+
+/// Files that a plan has put at a path, in place of those of the directory.
+#[derive(Clone, Default)]
+pub(super) struct Files(Arc<Mutex<BTreeMap<String, Bytes>>>);
+
+impl Files {
+    /// Puts a file at a path.
+    ///
+    /// # Errors
+    /// The path is none, or there are too many.
+    pub(super) fn put(&self, path: &str, bytes: Arc<Vec<u8>>) -> Result<(), &'static str> {
+        if !path.starts_with('/') || path.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err("a path begins with a slash and has no spaces");
+        }
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.len() >= OFFERED && !files.contains_key(path) {
+            return Err("there are too many files");
+        }
+        files.insert(path.to_owned(), Bytes::from_owner(Shared(bytes)));
+        Ok(())
+    }
+
+    fn get(&self, path: &str) -> Option<Bytes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+}
+
+/// Bytes that several have.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// The HTTP side of a service.
 #[derive(Clone)]
 pub(super) struct Https {
     root: Option<PathBuf>,
+    files: Files,
     answers: Arc<BTreeMap<String, Answer>>,
 }
 
@@ -91,7 +130,12 @@ impl Https {
             }
             None => BTreeMap::new(),
         };
-        Ok(Self { root, answers: Arc::new(answers) })
+        Ok(Self { root, files: Files::default(), answers: Arc::new(answers) })
+    }
+
+    /// Where a plan can put files.
+    pub(super) fn files(&self) -> Files {
+        self.files.clone()
     }
 }
 
@@ -222,7 +266,7 @@ impl Https {
                 match behaviour {
                     Behaviour::TruncatedBody => spoiled(good, false).await,
                     Behaviour::SlowBody => spoiled(good, true).await,
-                    _ => good,
+                    _ => watched(good, head.uri.path(), connection),
                 }
             }
         }
@@ -244,6 +288,14 @@ impl Https {
 
     /// A file below the root, and never one outside it.
     async fn file(&self, path: &str, range: Option<&HeaderValue>) -> Option<Response<Body>> {
+        if let Some(bytes) = self.files.get(path) {
+            let length = bytes.len() as u64;
+            let wanted = range.and_then(|range| parse_range(range.to_str().ok()?, length));
+            let (from, to) = wanted.unwrap_or((0, length));
+            let piece = bytes.slice(usize::try_from(from).ok()?..usize::try_from(to).ok()?);
+            let frames = futures::stream::iter([Ok(Frame::data(piece))]);
+            return part(Box::pin(frames), wanted, length);
+        }
         let root = self.root.as_ref()?;
         let relative = PathBuf::from(decoded(path)?.trim_start_matches('/'));
         if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
@@ -268,18 +320,50 @@ impl Https {
             let left = left - piece.len() as u64;
             Ok(Some((Frame::data(Bytes::from(piece)), (file, left))))
         });
-        let mut answer = Response::new(StreamBody::new(Box::pin(pieces) as Pin<Box<_>>));
-        let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(to - from));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        if wanted.is_some() {
-            let shown = format!("bytes {from}-{}/{length}", to.saturating_sub(1));
-            headers.insert(header::CONTENT_RANGE, HeaderValue::from_str(&shown).ok()?);
-            *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
-        }
-        Some(answer)
+        part(Box::pin(pieces), wanted, length)
     }
+}
+
+/// All of a file of `length` bytes, or the part of it that was wanted.
+fn part(
+    pieces: Pin<Box<dyn futures::Stream<Item = io::Result<Frame<Bytes>>> + Send>>,
+    wanted: Option<(u64, u64)>,
+    length: u64,
+) -> Option<Response<Body>> {
+    let (from, to) = wanted.unwrap_or((0, length));
+    let mut answer = Response::new(StreamBody::new(pieces));
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(to - from));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if wanted.is_some() {
+        let shown = format!("bytes {from}-{}/{length}", to.saturating_sub(1));
+        headers.insert(header::CONTENT_RANGE, HeaderValue::from_str(&shown).ok()?);
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Some(answer)
+}
+
+/// Tells when the last byte of an answer's body has gone to the connection.
+fn watched(answer: Response<Body>, path: &str, connection: &Connection) -> Response<Body> {
+    let (head, body) = answer.into_parts();
+    let of = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
+    let length: Option<u64> = of(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let Some(length) = length.filter(|length| *length > 0) else { return Response::from_parts(head, body) };
+    let part = of(header::CONTENT_RANGE).unwrap_or_else(|| format!("all {length} bytes"));
+    let (text, connection) = (format!("{} {path} {part}", head.status.as_u16()), connection.clone());
+    let mut left = length;
+    let frames = futures::StreamExt::map(body, move |frame| {
+        if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
+            let before = left;
+            left = left.saturating_sub(data.len() as u64);
+            if before > 0 && left == 0 {
+                connection.record(EventKind::Served, &text);
+            }
+        }
+        frame
+    });
+    Response::from_parts(head, StreamBody::new(Box::pin(frames) as Pin<Box<_>>))
 }
 
 /// `bytes=A-B` or `bytes=A-` that can be met, as from and one past the end. RFC 9110 section 14.

@@ -4,32 +4,36 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use tokio::sync::Notify;
 
-use super::{CLOCK_PORT, Flaw, Hardware, clock::Clock, lock, service};
+use super::{
+    CLOCK_PORT, Flaw, Hardware, button,
+    clock::Clock,
+    lock, service,
+    session::{Gatekeeper, Session, Then},
+    slots::Slots,
+    store::Keeps,
+    update::{self, Partial},
+};
 use crate::{channel::clock::Clock as _, event::Nanos};
 
 /// As long as a small system takes to start.
 const START: Duration = Duration::from_millis(50);
-/// Version of the firmware.
-const VERSION: &str = "1.0.0";
-/// The PIN on the hub's label.
-const PIN: &str = "73915028";
-/// Denied logins in a row until the hub makes people wait.
-const TRIES: u32 = 5;
-/// How long then.
-const PENALTY: Duration = Duration::from_secs(30);
 /// Longest line on the console.
 const LONGEST: usize = 80;
+/// How often a part that waits for a setting looks at it.
+const LOOK: Duration = Duration::from_millis(100);
 /// When a hub with [`Flaw::RebootOffline`] loses patience.
 const REBOOT: Duration = Duration::from_secs(4);
-/// When a hub with [`Flaw::OpenOffline`] opens.
-const OPEN: Duration = Duration::from_secs(3);
+/// When the watchdog ends a start that does not come up.
+const WATCHDOG: Duration = Duration::from_secs(1);
+/// How long a hub with [`Flaw::ResetEarlyOk`] puts off what it has confirmed.
+const LATER: Duration = Duration::from_secs(3);
 
 /// What the parts of the firmware share from one start to the next.
 pub(super) struct Life {
@@ -38,24 +42,51 @@ pub(super) struct Life {
     pub(super) clock: Clock,
     /// Something is new: an event waits, or one was acknowledged.
     pub(super) changed: Notify,
+    /// Who is let in.
+    pub(super) gate: Mutex<Gatekeeper>,
+    /// A download that broke off.
+    pub(super) partial: Mutex<Option<Partial>>,
     connected: AtomicBool,
     /// Since when it is as `connected` says.
     since: Mutex<Nanos>,
+    tokens: AtomicU32,
 }
 
 impl Life {
+    fn new(start: u32, now: Nanos) -> Self {
+        Self {
+            start,
+            clock: Clock::unset(),
+            changed: Notify::new(),
+            gate: Mutex::default(),
+            partial: Mutex::default(),
+            connected: AtomicBool::new(false),
+            since: Mutex::new(now),
+            tokens: AtomicU32::new(0),
+        }
+    }
+
     pub(super) fn set_connected(&self, connected: bool, now: Nanos) {
         if self.connected.swap(connected, Ordering::Relaxed) != connected {
             *lock(&self.since) = now;
         }
     }
 
-    fn connected(&self) -> bool {
+    pub(super) fn connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
 
-    fn offline_for(&self, now: Nanos) -> Duration {
+    pub(super) fn offline_for(&self, now: Nanos) -> Duration {
         if self.connected() { Duration::ZERO } else { now.since(*lock(&self.since)) }
+    }
+
+    /// A token that nobody can guess who does not know the seed: a product takes it from a hardware source of randomness.
+    pub(super) fn token(&self, seed: u64, now: Nanos) -> String {
+        let count = self.tokens.fetch_add(1, Ordering::Relaxed);
+        let from = [seed, u64::from(self.start), u64::from(count), now.0].map(u64::to_be_bytes).concat();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&blake3::derive_key("hilbench virtual hub tokens", &from)[..16]);
+        format!("{:032x}", u128::from_be_bytes(bytes))
     }
 }
 
@@ -72,58 +103,92 @@ async fn starts(hardware: &Hardware) {
     let mut why = "power-on";
     loop {
         hardware.pace.sleep(START).await;
-        let start = {
+        let now = hardware.now();
+        let (goes_on, start) = {
             let mut store = lock(&hardware.store);
-            store.reload();
-            store.start()
-        };
-        let life = Life {
-            start,
-            clock: Clock::unset(),
-            changed: Notify::new(),
-            connected: AtomicBool::new(false),
-            since: Mutex::new(hardware.pace.now()),
+            (store.reload(now), store.start(now))
         };
         hardware.line.print(&format!("boot {start} reset {why}"));
-        hardware.line.print(&format!("smart-hub {VERSION} ready"));
-        let clock = SocketAddr::new(hardware.config.address, CLOCK_PORT);
+        let started = lock(&hardware.slots).start(now, hardware.config.flaw);
+        let Some(started) = started else {
+            hardware.line.print("boot failed");
+            return std::future::pending().await;
+        };
+        for note in &started.notes {
+            hardware.line.print(note);
+        }
+        if goes_on {
+            hardware.line.print("factory reset goes on");
+        }
+        // What this start has decided holds for the next one, whenever the power goes.
+        hardware.settled().await;
+        if goes_on {
+            hardware.line.print("factory reset done");
+        }
+        if started.hangs {
+            hardware.pace.sleep(WATCHDOG).await;
+            why = "watchdog";
+            continue;
+        }
+        hardware.line.print(&format!("smart-hub {} ready", started.version));
+        let life = Life::new(start, hardware.now());
         tokio::select! {
-            () = service::keep(hardware, &life) => {}
-            () = life.clock.keep(clock, &hardware.pace) => {}
-            () = lamp(hardware, &life) => {}
+            () = joined(hardware, &life) => {}
+            () = button::lamp(hardware, &life) => {}
             () = serve_console(hardware, &life) => {}
             () = patience(hardware, &life) => {}
+            () = button::held(hardware) => {
+                hardware.line.print("factory reset begins");
+                factory_reset(hardware).await;
+            }
         }
         why = "soft";
     }
 }
 
-/// The button switches the lamp, whatever the network does.
-async fn lamp(hardware: &Hardware, life: &Life) {
-    let mut presses = hardware.presses.subscribe();
-    let mut seen = *presses.borrow_and_update();
-    while presses.changed().await.is_ok() {
-        let now = *presses.borrow_and_update();
-        (seen..now).for_each(|_| switch(hardware, life));
-        seen = now;
+/// What needs the network, while there is something to join it with.
+async fn joined(hardware: &Hardware, life: &Life) {
+    let clock = SocketAddr::new(hardware.config.address, CLOCK_PORT);
+    loop {
+        until_joined(hardware, true).await;
+        tokio::select! {
+            () = until_joined(hardware, false) => {}
+            () = service::keep(hardware, life) => {}
+            () = life.clock.keep(clock, &hardware.pace) => {}
+        }
+        life.set_connected(false, hardware.now());
     }
 }
 
-fn switch(hardware: &Hardware, life: &Life) {
-    if hardware.config.flaw == Some(Flaw::NeedsService) && !life.connected() {
-        hardware.line.print("lamp waits for the service");
-        return;
+async fn until_joined(hardware: &Hardware, joined: bool) {
+    while lock(&hardware.store).state().settings.network.is_some() != joined {
+        hardware.pace.sleep(LOOK).await;
     }
-    let mut store = lock(&hardware.store);
-    let on = !store.lamp;
-    store.switch(on);
-    if hardware.config.flaw == Some(Flaw::ForgetsEvents) && !life.connected() {
-        let last = store.waiting.back().map_or(0, |event| event.number);
-        store.told(last);
+}
+
+/// Erases what belongs to whoever used the hub, and says so once it is gone.
+async fn factory_reset(hardware: &Hardware) {
+    let flaw = hardware.config.flaw;
+    if flaw == Some(Flaw::ResetEarlyOk) {
+        hardware.line.print("factory reset done");
+        hardware.pace.sleep(LATER).await;
     }
-    drop(store);
-    hardware.line.print(if on { "lamp on" } else { "lamp off" });
-    life.changed.notify_one();
+    if flaw == Some(Flaw::ResetInTwoSteps) {
+        let first = Keeps { pin: true, ..Keeps::default() };
+        lock(&hardware.store).reset(first, hardware.now());
+        hardware.settled().await;
+    }
+    let keeps = Keeps {
+        pin: flaw == Some(Flaw::ResetKeepsPin),
+        network: flaw == Some(Flaw::ResetKeepsNetwork),
+        tokens: flaw == Some(Flaw::ResetKeepsToken),
+    };
+    if flaw == Some(Flaw::ResetOldImage) {
+        *lock(&hardware.slots) = Slots::delivered();
+    }
+    lock(&hardware.store).reset(keeps, hardware.now());
+    hardware.settled().await;
+    hardware.line.print("factory reset done");
 }
 
 /// Counts the turns that the firmware gets, in the machine's time: all of it is one task, so this gets none while another part keeps it busy.
@@ -143,80 +208,39 @@ async fn patience(hardware: &Hardware, life: &Life) {
     }
 }
 
+/// Answers what is typed, until a command ends this start.
 async fn serve_console(hardware: &Hardware, life: &Life) {
-    let mut session = Session { logged_in: false, denied: 0, until: None };
+    let mut session = Session::default();
     let mut line = Vec::new();
     loop {
         match hardware.line.byte().await {
             b'\r' | b'\n' if line.is_empty() => {}
             b'\r' | b'\n' => {
-                let answer = if line.len() > LONGEST {
-                    "error line too long".to_owned()
+                let (answer, then) = if line.len() > LONGEST {
+                    ("error line too long".to_owned(), Then::Stay)
                 } else {
                     session.answer(&String::from_utf8_lossy(&line), hardware, life)
                 };
                 line.clear();
+                // What is answered outlives a power cut.
+                hardware.settled().await;
                 hardware.line.print(&answer);
-                if answer == "rebooting" {
-                    return;
+                match then {
+                    Then::Stay => {}
+                    Then::Reboot => return,
+                    Then::Reset => return factory_reset(hardware).await,
+                    Then::Update => match update::run(hardware, life).await {
+                        Ok(()) => {
+                            hardware.settled().await;
+                            hardware.line.print("update installed");
+                            return;
+                        }
+                        Err(why) => hardware.line.print(&format!("refused {why}")),
+                    },
                 }
             }
             byte if line.len() <= LONGEST => line.push(byte),
             _ => {}
         }
     }
-}
-
-struct Session {
-    logged_in: bool,
-    denied: u32,
-    until: Option<Nanos>,
-}
-
-impl Session {
-    fn answer(&mut self, line: &str, hardware: &Hardware, life: &Life) -> String {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
-            ["version"] => format!("version {VERSION}"),
-            ["status"] => {
-                let store = lock(&hardware.store);
-                format!(
-                    "status lamp {} service {} clock {} starts {} waiting {}",
-                    if store.lamp { "on" } else { "off" },
-                    if life.connected() { "connected" } else { "away" },
-                    if life.clock.is_set() { "set" } else { "unset" },
-                    store.starts,
-                    store.waiting.len(),
-                )
-            }
-            ["login", pin] => self.login(pin, hardware.pace.now()),
-            ["logout"] => {
-                self.logged_in = false;
-                "ok".to_owned()
-            }
-            ["forget-network" | "reboot"] if !self.logged_in && !open(hardware, life) => "denied login required".to_owned(),
-            ["forget-network"] => "ok".to_owned(),
-            ["reboot"] => "rebooting".to_owned(),
-            _ => "error unknown command".to_owned(),
-        }
-    }
-
-    fn login(&mut self, pin: &str, now: Nanos) -> String {
-        if self.until.is_some_and(|until| now < until) {
-            return "denied wait".to_owned();
-        }
-        self.logged_in = pin == PIN;
-        if self.logged_in {
-            self.denied = 0;
-            return "ok".to_owned();
-        }
-        self.denied += 1;
-        self.until = (self.denied >= TRIES).then(|| now.after(PENALTY));
-        "denied".to_owned()
-    }
-}
-
-/// Whether anybody may do anything: never, on a good hub.
-fn open(hardware: &Hardware, life: &Life) -> bool {
-    hardware.config.flaw == Some(Flaw::OpenOffline) && life.offline_for(hardware.pace.now()) > OPEN
 }

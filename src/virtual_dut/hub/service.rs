@@ -107,13 +107,13 @@ async fn talk<S: AsyncRead + AsyncWrite + Send>(
         if under_way.is_some_and(|(id, number, _)| {
             let told = lock(heard).acknowledged == id;
             if told {
-                lock(&hardware.store).told(number);
+                lock(&hardware.store).told(number, pace.now());
             }
             told
         }) {
             under_way = None;
         }
-        let next = lock(&hardware.store).waiting.front().cloned();
+        let next = lock(&hardware.store).state().waiting.front().cloned();
         if under_way.is_none()
             && let Some(event) = next
         {
