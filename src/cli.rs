@@ -17,6 +17,7 @@ mod runs;
 mod schema;
 mod signals;
 mod terminal;
+mod tui;
 mod wiring;
 
 use std::{io::Write as _, process::ExitCode};
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Recover(arguments) => runs::recover(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Answer(arguments) => answer::answer(&arguments),
+        Command::Tui(arguments) => tui::tui(&arguments),
         Command::Prove(arguments) => prove::prove(&arguments),
         Command::Fleet(arguments) => fleet::fleet(&arguments),
         Command::Guard => guard::guard(),
