@@ -18,6 +18,7 @@ mod runs;
 mod schema;
 mod signals;
 mod terminal;
+mod tui;
 mod wiring;
 
 use std::{io::Write as _, process::ExitCode};
@@ -54,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Crosscheck(arguments) => crosscheck::check(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Answer(arguments) => answer::answer(&arguments),
+        Command::Tui(arguments) => tui::tui(&arguments),
         Command::Prove(arguments) => prove::prove(&arguments),
         Command::Fleet(arguments) => fleet::fleet(&arguments),
         Command::Guard => guard::guard(),

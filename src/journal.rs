@@ -4,13 +4,14 @@
 //! facts point to; `inputs/` holds copies of what the run was told. While it is written the directory is called `ID.partial`; on
 //! closing it is compressed, digested and renamed to `ID`. The format is described in `docs/journal.md`.
 //!
-//! [`Journal`] writes, [`Cursor`] observes a live run without ever slowing it or missing an event, [`RunDir`] reads a finished,
-//! running or interrupted one, [`GuardWriter`] is what the guard process adds after the controller is gone.
+//! [`Journal`] writes, [`Cursor`] observes a live run without ever slowing it or missing an event, [`Follower`] does so from another
+//! process, [`RunDir`] reads a finished, running or interrupted one, [`GuardWriter`] is what the guard process adds after the controller is gone.
 
 mod close;
 mod cursor;
 mod damage;
 mod evidence;
+mod follow;
 mod guard;
 mod line;
 mod manifest;
@@ -27,6 +28,7 @@ pub use close::Closed;
 pub use cursor::{Cursor, Tip};
 pub use damage::{Damage, DamageKind};
 pub use evidence::Sink;
+pub use follow::Follower;
 pub use guard::GuardWriter;
 pub use manifest::{Ended, FileEntry, Manifest, Mismatch, Summary};
 pub use name::{is_safe_name, new_run_id, parse_run_id};

@@ -18,6 +18,7 @@ pub mod rig;
 pub mod run;
 pub mod standard;
 pub mod step;
+pub mod tui;
 pub mod units;
 pub mod view;
 pub mod virtual_dut;

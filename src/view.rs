@@ -13,8 +13,8 @@ pub mod sanitise;
 mod text;
 
 pub use case::{Attempt, CaseState, CaseView, Measurement, StepView};
-pub use cuts::{BadCut, CutsView};
-pub use run::{Channel, Counts, Fault, Finish, Prompt, PromptOutcome, RunView, SafeState};
+pub use cuts::{BadCut, CutMap, CutsView};
+pub use run::{Channel, Counts, Fault, Finish, Last, Prompt, PromptOutcome, RunView, SafeAction, SafeState};
 pub use text::{quantity, seconds, share};
 
 #[cfg(test)]

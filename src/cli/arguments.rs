@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    event::CutPoint,
+    event::{CutPoint, RunId},
     fleet::{Law, Share},
     units::Span,
 };
@@ -50,6 +50,11 @@ pub enum Command {
     Crosscheck(Crosscheck),
     /// Answer what a running run asks its operator; without an answer, list what is asked.
     Answer(Answer),
+    /// Run a rig from a screen: choose, examine, run, answer, watch, stop, look, play again.
+    ///
+    /// Without options it begins with what there is. A run goes on whatever becomes of the terminal; only closing the terminal and being
+    /// told to end stop a run that was started here. Keys are changed in `~/.config/hilbench/keys.yaml`.
+    Tui(Tui),
     /// Close an interrupted run: compress it, digest it, give it its final name. Nothing in it is changed.
     Recover(Recover),
     /// Prove that the bench tells good devices from bad ones: run a matrix of good, faulty and harmlessly different devices, and of broken benches.
@@ -116,9 +121,71 @@ pub struct Run {
     /// How progress is printed.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = MessageFormat::Human)]
     pub message_format: MessageFormat,
+    /// Show the run on a screen. The run goes on if the terminal is lost.
+    #[arg(long)]
+    pub tui: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub screen: Screen,
+    /// The identity of the run; from the terminal UI.
+    #[arg(long, value_name = "ID", hide = true, value_parser = run_id)]
+    pub as_run: Option<RunId>,
+    /// Be a session of its own, which no terminal reaches; from the terminal UI.
+    #[arg(long, hide = true)]
+    pub own_session: bool,
     /// Where to record the run.
     #[command(flatten)]
     pub store: Store,
+}
+
+fn run_id(text: &str) -> Result<RunId, String> {
+    crate::journal::parse_run_id(text).ok_or_else(|| "not the identity of a run".to_owned())
+}
+
+/// How the terminal UI is shown.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Screen {
+    /// Only ASCII characters, whatever the locale says.
+    #[arg(long)]
+    pub ascii: bool,
+    /// Take the mouse's wheel; the terminal's own selection then needs Shift.
+    #[arg(long)]
+    pub mouse: bool,
+    /// Keys: a YAML file such as `keys: { leave: [x] }`.
+    #[arg(long, value_name = "FILE", env = "HILBENCH_KEYS")]
+    pub keys: Option<PathBuf>,
+}
+
+/// `hilbench tui`.
+#[derive(Debug, Args)]
+pub struct Tui {
+    /// Watch a run of another process: its id, the beginning of it, or `latest`; without one, the run that is going.
+    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with = "replay")]
+    pub attach: Option<Option<String>>,
+    /// Play a recorded run.
+    #[arg(long, value_name = "RUN")]
+    pub replay: Option<String>,
+    /// Print the screen as text instead: columns and rows, `80x24`.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub picture: Option<(u16, u16)>,
+    /// Print every action with its keys, as a file of keys names them.
+    #[arg(long)]
+    pub list_keys: bool,
+    /// Keys that are pressed before the picture: `7,enter`.
+    #[arg(long, value_name = "KEYS", requires = "picture", value_delimiter = ',')]
+    pub press: Vec<String>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub screen: Screen,
+    /// Where the runs are.
+    #[command(flatten)]
+    pub store: Store,
+}
+
+fn size(text: &str) -> Result<(u16, u16), String> {
+    let parse = |text: &str| text.parse::<u16>().ok().filter(|size| (1..=1000).contains(size));
+    let size = text.split_once('x').and_then(|(width, height)| Some((parse(width)?, parse(height)?)));
+    size.ok_or_else(|| "write columns and rows, such as 80x24".to_owned())
 }
 
 /// What happens to prompts that nobody has answered yet.
@@ -310,6 +377,12 @@ pub struct Prove {
     /// How to print.
     #[arg(long, value_enum, default_value_t = MessageFormat::Human)]
     pub message_format: MessageFormat,
+    /// Show the run of the one row that is chosen with --variant on a screen; it is not judged.
+    #[arg(long)]
+    pub tui: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub screen: Screen,
     /// Where the runs are kept, below `proofs`.
     #[command(flatten)]
     pub store: Store,

@@ -240,6 +240,10 @@ fn prove(arguments: &arguments::Doctor, file: RigFile) -> Exit {
         unattended: None,
         wait: None,
         message_format: arguments.message_format,
+        tui: false,
+        screen: arguments::Screen::default(),
+        as_run: None,
+        own_session: false,
         store: arguments.store.clone(),
     };
     let bound = Bound { plan, rig, applicability, altered: std::collections::BTreeMap::new(), report, sources };

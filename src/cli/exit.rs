@@ -25,6 +25,24 @@ pub enum Exit {
     Forced = 130,
 }
 
+impl Exit {
+    /// What a process of hilbench said when it ended; a code that it never says is a defect.
+    #[must_use]
+    pub fn of_code(code: i32) -> Self {
+        let all = [
+            Self::Pass,
+            Self::Fail,
+            Self::InvalidInput,
+            Self::Inconclusive,
+            Self::BenchError,
+            Self::Unsafe,
+            Self::Bug,
+            Self::Forced,
+        ];
+        all.into_iter().find(|exit| *exit as i32 == code).unwrap_or(Self::Bug)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

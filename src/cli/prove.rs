@@ -59,6 +59,9 @@ pub(super) fn prove(arguments: &arguments::Prove) -> Exit {
         Ok(jobs) => jobs,
         Err(exit) => return exit,
     };
+    if arguments.tui {
+        return watch(arguments, &jobs);
+    }
     let directory = arguments.store.store.join("proofs").join(new_run_id(jiff::Timestamp::now()).to_string());
     let directory = match std::path::absolute(&directory).and_then(|path| fs::create_dir_all(&path).map(|()| path)) {
         Ok(directory) => directory,
@@ -93,6 +96,24 @@ pub(super) fn prove(arguments: &arguments::Prove) -> Exit {
         (false, true) => Exit::Pass,
         (false, false) => Exit::Fail,
     }
+}
+
+/// Shows the run of one row on a screen, as it is made in a proof. Whoever watches judges.
+fn watch(arguments: &arguments::Prove, jobs: &[Job]) -> Exit {
+    let Some(job) = jobs.first().filter(|job| jobs.iter().all(|other| other.row.id == job.row.id)) else {
+        complain("error: --tui shows one row; choose it with --variant");
+        return Exit::InvalidInput;
+    };
+    let choice = crate::tui::host::Choice {
+        plan: job.row.plan.clone(),
+        rig: job.row.rig.clone(),
+        cases: job.row.only.iter().cloned().collect(),
+        seed: job.seed.map(|seed| seed.to_string()).unwrap_or_default(),
+        fail_fast: matches!(job.row.expected, Expected::Fail { .. }),
+        wait_for_answers: true,
+        ..Default::default()
+    };
+    super::tui::watch(&arguments.store, choice, &arguments.screen)
 }
 
 /// The runs that are to be made; all files are checked before the first.

@@ -37,7 +37,13 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(arguments: arguments::Run) -> Exit {
+    if arguments.own_session {
+        // Fails only where it is one already.
+        let _ = nix::unistd::setsid();
+    }
     match prepare(&arguments) {
+        // The run is another process's doing; here the files were only checked, where their problems can still be read.
+        Ok(_) if arguments.tui => super::tui::run(&arguments),
         Ok(bound) => run_bound(arguments, bound),
         Err(exit) => exit,
     }
@@ -182,7 +188,7 @@ fn assemble(arguments: &arguments::Run, bound: Bound, desk: &Desk) -> Result<(Se
         Some((CaseId::new(&case.id), why))
     });
     let skipped = skipped.collect();
-    let run = new_run_id(jiff::Timestamp::now());
+    let run = arguments.as_run.clone().unwrap_or_else(|| new_run_id(jiff::Timestamp::now()));
     let mut options = Options::new(store.join("runs"), run.clone(), {
         let clock = Arc::clone(&clock);
         Arc::new(move || clock.now())

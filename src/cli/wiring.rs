@@ -5,6 +5,7 @@
 
 use std::{
     any::Any,
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -144,6 +145,19 @@ fn shared(rig: &Rig, drivers: &Registry) -> Vec<String> {
         }
     }
     problems
+}
+
+/// The physical instruments behind a rig's channels, for telling whether somebody has them. Nothing is opened.
+pub(super) fn instruments(rig: &Rig, store: &Path) -> Result<BTreeSet<String>, String> {
+    // A virtual bench is named when it is made; these are the names that its runs take.
+    let identity = format!("{} in {}", rig.name, store.display());
+    if rig.virtual_device.is_some() {
+        return Ok(BTreeSet::from([format!("virtual device {identity}")]));
+    }
+    if rig.virtual_hub.is_some() {
+        return Ok(BTreeSet::from([format!("virtual hub {identity}")]));
+    }
+    crate::run::dispatch::instruments(rig, &unattended())
 }
 
 /// Drivers of the guard: the virtual device is gone with its controller, its relay is not.

@@ -4,11 +4,11 @@
 //! taken for what they say. An event that was seen already changes nothing, so a replay may overlap with a live view.
 
 use super::{
-    Attempt, BadCut, CaseState, CaseView, CutsView, Fault, Finish, Measurement, RunView, StepView,
+    Attempt, BadCut, CaseState, CaseView, CutMap, CutsView, Fault, Finish, Measurement, RunView, StepView,
     cuts::MOST_BAD,
-    run::{Channel, Prompt, PromptOutcome, case_name},
+    run::{Channel, Last, Prompt, PromptOutcome, SafeAction, case_name},
 };
-use crate::event::{CaseId, Event, Fact, Nanos, StepId};
+use crate::event::{Act, CaseId, ChannelName, Event, Fact, Nanos, StepId};
 
 /// Faults, and facts of one kind in one step, that are kept for display. The journal has them all.
 const MOST: usize = 1000;
@@ -66,10 +66,15 @@ impl RunView {
                 }
             }
             Fact::SafeStateStarted => self.safe_state.started = true,
-            Fact::SafeStateAction { channel, problem, .. } => {
+            Fact::SafeStateAction { channel, act, problem, witness } => {
                 if let Some(problem) = problem {
                     keep(&mut self.safe_state.problems, (channel.clone(), problem.clone()));
+                } else {
+                    self.switched(channel, act);
                 }
+                let read_back = witness.as_ref().map(|witness| witness.what.clone());
+                let (channel, act, problem) = (channel.clone(), act.clone(), problem.clone());
+                keep(&mut self.safe_state.actions, SafeAction { channel, act, problem, read_back });
             }
             Fact::SafeStateFinished { ok, by } => self.safe_state.finished = Some((*ok, by.clone())),
             Fact::CaseStarted { case, title, assesses } => {
@@ -86,7 +91,7 @@ impl RunView {
                 case.ended = Some(at);
             }
             fact => {
-                self.channel_fact(fact);
+                self.channel_fact(fact, at);
                 self.step_fact(fact, at);
             }
         }
@@ -98,31 +103,65 @@ impl RunView {
         }
     }
 
-    fn channel_fact(&mut self, fact: &Fact) {
+    fn channel_fact(&mut self, fact: &Fact, at: Nanos) {
         match fact {
             Fact::LeaseTaken { instrument, .. } => keep(&mut self.leases, instrument.clone()),
-            Fact::ChannelOpened { channel, identity } | Fact::ChannelReopened { channel, identity } => {
-                let channel = self.channels.entry(channel.clone()).or_default();
-                channel.identity.clone_from(identity);
-                channel.lost = None;
+            Fact::ChannelOpened { channel, identity } => self.opened(channel, identity, at, Last::Opened),
+            Fact::ChannelReopened { channel, identity } => self.opened(channel, identity, at, Last::Reopened),
+            Fact::ChannelLost { channel, why } => self.on(channel, |channel| {
+                channel.lost = Some(why.clone());
+                channel.last = Some((at, Last::Lost));
+            }),
+            Fact::Acting { channel, act, .. } => {
+                self.last_act = Some((channel.clone(), act.clone()));
+                self.switched(channel, act);
+                self.on(channel, |channel| channel.last = Some((at, Last::Acted(act.clone()))));
             }
-            Fact::ChannelLost { channel, why } => self.channels.entry(channel.clone()).or_default().lost = Some(why.clone()),
-            Fact::Acting { channel, act, .. } => self.last_act = Some((channel.clone(), act.clone())),
-            Fact::Sent { channel, len, .. } => self.count(channel, |channel| &mut channel.sent, *len),
-            Fact::Received { channel, len, .. } => self.count(channel, |channel| &mut channel.received, *len),
-            Fact::Gap { channel, .. } => self.count(channel, |channel| &mut channel.gaps, 1),
+            Fact::Sent { channel, len, .. } => self.on(channel, |channel| {
+                channel.sent = channel.sent.saturating_add(*len);
+                channel.last = Some((at, Last::Sent(*len)));
+            }),
+            Fact::Received { channel, len, .. } => self.on(channel, |channel| {
+                channel.received = channel.received.saturating_add(*len);
+                channel.last = Some((at, Last::Received(*len)));
+            }),
+            Fact::Gap { channel, .. } => self.on(channel, |channel| {
+                channel.gaps = channel.gaps.saturating_add(1);
+                channel.last = Some((at, Last::Gap));
+            }),
+            Fact::Matched { channel, pattern, .. } => {
+                self.on(channel, |channel| channel.last = Some((at, Last::Matched(pattern.clone()))));
+            }
+            Fact::Observed { channel, what, .. } => {
+                self.on(channel, |channel| channel.last = Some((at, Last::Observed(what.clone()))));
+            }
             _ => {}
         }
     }
 
-    fn count(&mut self, channel: &crate::event::ChannelName, of: impl Fn(&mut Channel) -> &mut u64, more: u64) {
-        // The usual case first: no allocation for each piece of traffic.
-        if !self.channels.contains_key(channel) {
-            self.channels.insert(channel.clone(), Channel::default());
+    fn opened(&mut self, name: &ChannelName, identity: &String, at: Nanos, how: Last) {
+        self.on(name, |channel| {
+            channel.identity.clone_from(identity);
+            channel.lost = None;
+            channel.last = Some((at, how));
+        });
+    }
+
+    /// Changes a channel. The usual case first: no allocation for each piece of traffic.
+    fn on(&mut self, name: &ChannelName, change: impl FnOnce(&mut Channel)) {
+        if let Some(channel) = self.channels.get_mut(name) {
+            change(channel);
+            return;
         }
-        if let Some(channel) = self.channels.get_mut(channel) {
-            let count = of(channel);
-            *count = count.saturating_add(more);
+        change(self.channels.entry(name.clone()).or_default());
+    }
+
+    fn switched(&mut self, name: &ChannelName, act: &Act) {
+        match act {
+            Act::Power(up) => self.on(name, |channel| channel.power = Some(*up)),
+            Act::Press(pressed) => self.on(name, |channel| channel.pressed = Some(*pressed)),
+            Act::Network { what } => self.on(name, |channel| channel.network = Some(what.clone())),
+            Act::Flash { .. } | Act::Reset | Act::Exchange { .. } | Act::ReadMemory { .. } => {}
         }
     }
 
@@ -163,9 +202,11 @@ impl RunView {
                 let cuts = self.cuts(step);
                 cuts.operations = *operations;
                 cuts.points = *points;
+                cuts.map = CutMap::new(*points);
             }
-            Fact::CutsJudged { step, outcomes, .. } => {
+            Fact::CutsJudged { step, first, outcomes } => {
                 let cuts = self.cuts(step);
+                cuts.map.note(*first, outcomes);
                 for (outcome, n) in outcomes {
                     let count = cuts.outcomes.entry(*outcome).or_default();
                     *count = count.saturating_add(u64::from(*n));

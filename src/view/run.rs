@@ -49,6 +49,37 @@ pub struct Channel {
     pub received: u64,
     /// Times that bytes were lost on the way to the capture.
     pub gaps: u64,
+    /// Supply up or down, as it was last switched.
+    pub power: Option<bool>,
+    /// Button or strap pressed, as it was last switched.
+    pub pressed: Option<bool>,
+    /// What was last done to the device's network.
+    pub network: Option<String>,
+    /// What happened last on it, and when.
+    pub last: Option<(Nanos, Last)>,
+}
+
+/// What happened last on a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Last {
+    /// It was opened.
+    Opened,
+    /// It was lost.
+    Lost,
+    /// It came back.
+    Reopened,
+    /// An act on the world.
+    Acted(Act),
+    /// So many bytes went to the device.
+    Sent(u64),
+    /// So many bytes came from the device.
+    Received(u64),
+    /// Bytes were lost.
+    Gap,
+    /// A pattern was found.
+    Matched(String),
+    /// Something was seen.
+    Observed(String),
 }
 
 /// A fault of the bench.
@@ -99,10 +130,25 @@ pub enum PromptOutcome {
 pub struct SafeState {
     /// Whether it was begun.
     pub started: bool,
+    /// Actions that were tried, in order.
+    pub actions: Vec<SafeAction>,
     /// Actions that were not confirmed: channel and problem.
     pub problems: Vec<(ChannelName, String)>,
     /// Whether all was confirmed, and who did it (`controller`, `guard`), once every action was tried.
     pub finished: Option<(bool, String)>,
+}
+
+/// One action towards the safe state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SafeAction {
+    /// Where.
+    pub channel: ChannelName,
+    /// What was done.
+    pub act: Act,
+    /// What went wrong, if it is not confirmed.
+    pub problem: Option<String>,
+    /// What was read back, if the instrument can.
+    pub read_back: Option<String>,
 }
 
 /// How a run ended.
@@ -170,6 +216,17 @@ impl RunView {
     /// Cases of the plan, without sections.
     pub fn plan_cases(&self) -> impl Iterator<Item = &CaseView> {
         self.cases.iter().filter(|case| !case.is_section)
+    }
+
+    /// Whether a case is not part of this run: the user chose others. The command line tells before the engine comes to it.
+    #[must_use]
+    pub fn is_left_out(&self, case: &CaseView) -> bool {
+        if !matches!(case.state, CaseState::Waiting) {
+            return case.is_unselected();
+        }
+        let command = self.header.as_ref().map_or(&[][..], |header| &header.command);
+        let mut chosen = command.windows(2).filter(|pair| pair[0] == "--case").peekable();
+        !case.is_section && chosen.peek().is_some() && chosen.all(|pair| pair[1] != case.name())
     }
 
     /// How the cases ended.
