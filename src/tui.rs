@@ -306,7 +306,7 @@ fn base64(bytes: &[u8]) -> String {
 #[must_use]
 pub fn picture(host: Arc<dyn Host>, opening: Opening, keys: &[Key], abilities: Abilities, width: u16, height: u16) -> String {
     // Longer than reading anything takes; what is not there then is not in the picture.
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const PATIENCE: Duration = Duration::from_mins(1);
     let start = Instant::now();
     let mut app = App::new(host, Keymap::default(), abilities, opening, start);
     let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));

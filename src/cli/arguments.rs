@@ -128,8 +128,8 @@ pub struct Run {
     #[command(flatten)]
     pub screen: Screen,
     /// The identity of the run; from the terminal UI.
-    #[arg(long, value_name = "ID", hide = true, value_parser = run_id)]
-    pub as_run: Option<RunId>,
+    #[arg(long = "as-run", value_name = "ID", hide = true, value_parser = run_id)]
+    pub identity: Option<RunId>,
     /// Be a session of its own, which no terminal reaches; from the terminal UI.
     #[arg(long, hide = true)]
     pub own_session: bool,
@@ -161,6 +161,7 @@ pub struct Screen {
 pub struct Tui {
     /// Watch a run of another process: its id, the beginning of it, or `latest`; without one, the run that is going.
     #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with = "replay")]
+    #[expect(clippy::option_option, reason = "clap's form of an option whose value may be left out")]
     pub attach: Option<Option<String>>,
     /// Play a recorded run.
     #[arg(long, value_name = "RUN")]

@@ -242,7 +242,7 @@ fn prove(arguments: &arguments::Doctor, file: RigFile) -> Exit {
         message_format: arguments.message_format,
         tui: false,
         screen: arguments::Screen::default(),
-        as_run: None,
+        identity: None,
         own_session: false,
         store: arguments.store.clone(),
     };

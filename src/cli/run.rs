@@ -188,7 +188,7 @@ fn assemble(arguments: &arguments::Run, bound: Bound, desk: &Desk) -> Result<(Se
         Some((CaseId::new(&case.id), why))
     });
     let skipped = skipped.collect();
-    let run = arguments.as_run.clone().unwrap_or_else(|| new_run_id(jiff::Timestamp::now()));
+    let run = arguments.identity.clone().unwrap_or_else(|| new_run_id(jiff::Timestamp::now()));
     let mut options = Options::new(store.join("runs"), run.clone(), {
         let clock = Arc::clone(&clock);
         Arc::new(move || clock.now())

@@ -533,6 +533,7 @@ impl App {
                     self.dialog = None;
                 }
             }
+            #[expect(clippy::collapsible_match, reason = "a guard cannot look at the session while the dialog is borrowed")]
             (Some(Dialog::Stop), _) if key.typed() == Some('n') => {
                 if self.session().is_some_and(|session| session.tape.latest().stop.is_none()) {
                     self.ask_stop(StopLevel::Now);
@@ -682,9 +683,9 @@ impl App {
                     Err(None) => Some(format!("no further `{searched}`")),
                     Err(Some(seq)) => {
                         if played {
-                            session.seek(seq)
+                            session.seek(seq);
                         } else {
-                            session.timeline.bottom = Some(seq.saturating_sub(1))
+                            session.timeline.bottom = Some(seq.saturating_sub(1));
                         }
                         Some(format!(
                             "no `{searched}` among the next 20000 events; {} goes on",

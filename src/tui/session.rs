@@ -398,7 +398,6 @@ impl Session {
     }
 
     /// Looks for an event whose text has the pattern; its number, or where to go on looking.
-    #[must_use]
     pub fn find_event(&self, pattern: &regex::bytes::Regex, from: u64, forward: bool) -> Result<u64, Option<u64>> {
         const BLOCK: u64 = 256;
         let end = self.tape.end();

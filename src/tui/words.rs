@@ -78,7 +78,7 @@ pub fn typed_time(text: &str) -> Option<Nanos> {
         let part: f64 = part.parse().ok().filter(|part: &f64| part.is_finite() && *part >= 0.0)?;
         seconds = seconds * 60.0 + part;
     }
-    (seconds < 1e9).then(|| Nanos((seconds * 1e9) as u64))
+    (seconds < 1e9).then_some(Nanos((seconds * 1e9) as u64))
 }
 
 /// Bytes: `512 B`, `3.4 kB`, `12.0 MB`.
