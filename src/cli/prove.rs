@@ -45,7 +45,7 @@ enum Tier {
 }
 
 /// Rows that mostly wait, at once for each one that computes.
-const WAITING_EACH: usize = 8;
+const WAITING_EACH: usize = 3;
 
 pub(super) fn prove(arguments: &arguments::Prove) -> Exit {
     let matrix = match Matrix::load(&arguments.matrix) {

@@ -46,6 +46,11 @@ static VARIANT: Keys = Keys::new(
         Key::optional("case", Shape::Name, "The case that has to fail before any other. Not with `twin`."),
         Key::optional("reason", Shape::ReasonCode, "The reason with which it has to fail. Not with `twin`."),
         Key::optional("twin", Shape::Flag, "Whether the difference is harmless, so that every case has to pass. Default: false."),
+        Key::optional(
+            "alone",
+            Shape::Flag,
+            "Whether only that case is run, because the fault also shows in earlier ones, for reasons of theirs. Default: false.",
+        ),
         Key::optional("not-for", Shape::Line, "Why the devices here cannot have this fault. Alone."),
     ],
 );
@@ -204,6 +209,8 @@ impl Matrix {
             report.push(wrong("`rig` and `plan` are needed").help("or say with `not-for` why there is no such device"));
         } else if twin && of_a_fault > 0 {
             report.push(wrong("a harmless twin fails no case").help("leave out `case` and `reason`, or `twin`"));
+        } else if twin && map.flag("alone") {
+            report.push(wrong("all cases of a harmless twin are run").help("leave out `alone`, or `twin`"));
         } else if !twin && of_a_fault < 2 {
             report.push(wrong("a fault needs `case` and `reason`").help("or `twin: true` if the difference is harmless"));
         }
@@ -213,7 +220,8 @@ impl Matrix {
             Expected::Fail { case: map.string("case"), reason: map.string("reason") }
         };
         let (rig, plan) = (base.join(map.string("rig")), base.join(map.string("plan")));
-        self.rows.push(Row { id, name, rig, plan, only: None, expected });
+        let only = map.flag("alone").then(|| map.string("case"));
+        self.rows.push(Row { id, name, rig, plan, only, expected });
     }
 }
 
@@ -260,6 +268,7 @@ mod tests {
         assert!(wrong("rig: b.yaml, plan: p.yaml, case: a").contains("needs `case` and `reason`"));
         assert!(wrong("rig: b.yaml, case: a, reason: B").contains("`rig` and `plan` are needed"));
         assert!(wrong("rig: b.yaml, plan: p.yaml, twin: true, reason: A").contains("fails no case"));
+        assert!(wrong("rig: b.yaml, plan: p.yaml, twin: true, alone: true").contains("all cases of a harmless twin"));
         assert!(wrong("not-for: no, twin: true").contains("nothing to run"));
     }
 }

@@ -15,6 +15,8 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
 const MOST: usize = 3;
 /// What the lock of a debug port has to do with: TS 103 701 test cases of provision 5.6-4 begin so.
 const DEBUG_PORT: &str = "5.6-4";
+/// What a device does at its service, as the service's driver words it. Its channel's bytes are a log, which also tells when connections end.
+const AT_THE_SERVICE: [&str; 4] = [" client-hello:", " mqtt-connect:", " publish:", " data:"];
 /// Capture that holds a security counter, by custom of the device profiles.
 const COUNTER: &str = "counter";
 
@@ -250,6 +252,9 @@ impl<'a> Told<'a> {
             Fact::Received { channel, len, .. } => self.received(event, channel, *len, now, result),
             Fact::Observed { channel, what, .. } if what.starts_with("connection ") => {
                 now.services.insert(channel);
+                if AT_THE_SERVICE.iter().any(|word| what.contains(word)) {
+                    self.at_the_service(event, channel, what, now, result);
+                }
             }
             Fact::Matched { channel, captures, .. } => self.counter(event, channel, captures, now, result),
             Fact::CaseStarted { case, assesses, .. } => {
@@ -300,17 +305,20 @@ impl<'a> Told<'a> {
     }
 
     fn received(&self, event: &Event, channel: &'a ChannelName, len: u64, now: &Now<'a>, result: &mut Crosscheck) {
-        // With two supplies it is not known which of them this channel's device has.
-        if let (1, Some(down)) = (now.supplies.len(), now.supplies.values().next()) {
+        // With two supplies it is not known which of them this channel's device has. A service is not the device.
+        if let (1, Some(down), false) = (now.supplies.len(), now.supplies.values().next(), now.services.contains(channel)) {
             result.count(Rule::Power);
             if let Some(down) = down.as_ref().filter(|down| event.at.since(down.at) > GRACE) {
                 result.add(Rule::Power, down.clone(), self.spot(event, format!("{len} bytes come on {channel}")));
             }
         }
-        if let (1, Some(down), true) = (now.networks.len(), now.networks.values().next(), now.services.contains(channel)) {
+    }
+
+    fn at_the_service(&self, event: &Event, channel: &ChannelName, what: &str, now: &Now<'a>, result: &mut Crosscheck) {
+        if let (1, Some(down)) = (now.networks.len(), now.networks.values().next()) {
             result.count(Rule::Network);
             if let Some(down) = down.as_ref().filter(|down| event.at.since(down.at) > GRACE) {
-                result.add(Rule::Network, down.clone(), self.spot(event, format!("{len} bytes reach {channel}")));
+                result.add(Rule::Network, down.clone(), self.spot(event, format!("{channel}: {what}")));
             }
         }
     }

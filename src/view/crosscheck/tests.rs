@@ -47,6 +47,14 @@ fn a_device_without_power_says_nothing() {
     assert!(check(&[&late]).is_empty());
     assert_eq!(examined(&late, Rule::Power), 1);
     assert!(check(&[&story(&[off(), (10, act("supply", Act::Power(true))), (2000, received("console"))])]).is_empty());
+    // A service writes down when a connection ends.
+    let service = Fact::Observed {
+        step: None,
+        channel: ChannelName::new("cloud"),
+        what: "connection 1 connect: x".to_owned(),
+        evidence: None,
+    };
+    assert!(check(&[&story(&[(0, service), off(), (2000, received("cloud"))])]).is_empty());
     // Which of two supplies the device has is not known.
     assert!(check(&[&story(&[(0, act("other", Act::Power(true))), off(), (2000, received("console"))])]).is_empty());
     let safe =
@@ -57,18 +65,24 @@ fn a_device_without_power_says_nothing() {
 #[test]
 fn a_device_without_network_reaches_no_service() {
     let network = |what: &str| act("network", Act::Network { what: what.to_owned() });
-    let connection = Fact::Observed {
-        step: None,
-        channel: ChannelName::new("cloud"),
-        what: "connection 1 connect: from 127.0.0.1:5 while the service accepts".to_owned(),
-        evidence: None,
+    let told = |what: &str| {
+        let (channel, what) = (ChannelName::new("cloud"), format!("connection 1 {what}"));
+        Fact::Observed { step: None, channel, what, evidence: None }
     };
-    let reaches = story(&[(0, connection.clone()), (0, network("network down")), (1500, received("cloud"))]);
+    let (connection, publish) = (told("connect: from 127.0.0.1:5 while the service accepts"), told("publish: hub/events qos 1"));
+    let reaches = story(&[(0, connection.clone()), (0, network("network down")), (1500, publish.clone())]);
     assert_eq!(check(&[&reaches]).len(), 1);
     assert_eq!(check(&[&reaches])[0].0, Rule::Network);
     let console = story(&[(0, connection.clone()), (0, network("network down")), (1500, received("console"))]);
     assert!(check(&[&console]).is_empty());
-    let back = [(0, connection), (0, network("network down")), (0, network("network undisturbed")), (1500, received("cloud"))];
+    let ends = story(&[
+        (0, connection.clone()),
+        (0, network("network down")),
+        (1500, told("closed: by the device")),
+        (0, received("cloud")),
+    ]);
+    assert!(check(&[&ends]).is_empty(), "the service notices late that the device is gone");
+    let back = [(0, connection.clone()), (0, network("network down")), (0, network("network undisturbed")), (1500, publish)];
     assert!(check(&[&story(&back)]).is_empty());
     assert_eq!(examined(&story(&back), Rule::Network), 1);
 }

@@ -30,7 +30,7 @@ const PARTIAL: u64 = CYCLES_PER_SECOND / 500;
 /// Output is given away when this many bytes are there, line or not.
 const PIECE: usize = 256;
 /// Wall time without any progress after which the bench gives up on the console.
-const STUCK: Duration = Duration::from_secs(5);
+const STUCK: Duration = Duration::from_mins(2);
 /// Wall time between looks at whether the bench is to end.
 const LOOK: Duration = Duration::from_millis(50);
 
