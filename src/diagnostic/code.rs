@@ -104,7 +104,6 @@ codes! {
     "P0213" StepNotAllowed "step-not-allowed" Error "This step cannot be used here.";
     "P0214" ImagesOverlap "images-overlap" Error "Two images that are written together occupy the same addresses.";
     "P0215" NotSafe "not-safe" Error "A supply or button of the rig is left out of its safe state.";
-    "P0216" SameImage "same-image" Error "Two names stand for the same bytes: a case that needs one of them to be refused would prove nothing, or accuse a good device.";
     "P0230" GoldenElsewhere "golden-elsewhere" Error "The steps that are to prove a channel on a golden device do not use it.";
 
     "P0301" UnknownTestCase "unknown-test-case" Error "TS 103 701 has no such test case.";

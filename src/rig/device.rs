@@ -159,23 +159,7 @@ fn images(file: &Path, map: &Map, replaced: Option<&Replaced<'_>>, report: &mut 
             report.push(diagnostic.did_you_mean(&other.name, own.iter().map(|named| named.name.as_str())));
         }
     }
-    distinct(own, &images, replaced, report);
     images
-}
-
-/// A tampered file that is the genuine one under another name makes a good device fail, or a bad one pass.
-fn distinct(own: &[Named], images: &BTreeMap<String, Image>, replaced: Option<&Replaced<'_>>, report: &mut Report) {
-    let mut seen: BTreeMap<&[u8], &str> = BTreeMap::new();
-    for named in own {
-        let Some(image) = images.get(&named.name) else { continue };
-        if let Some(first) = seen.insert(&image.bytes, &named.name) {
-            let other = replaced.and_then(|r| r.images.iter().find(|other| other.name == named.name || other.name == first));
-            let place = other.map_or(&named.place, |other| &other.place).clone();
-            let message = format!("images `{first}` and `{}` are the same {} bytes", named.name, image.bytes.len());
-            let help = "one of the two files is not what its name says; if one image really has two roles, give it one name";
-            report.push(Diagnostic::new(Code::SameImage, place, message).help(help));
-        }
-    }
 }
 
 fn procedure(map: &Map) -> Procedure {
