@@ -11,6 +11,7 @@ pub mod console;
 pub mod dialogs;
 pub mod history;
 pub mod host;
+pub mod input;
 pub mod jobs;
 pub mod keys;
 pub mod own;
@@ -32,7 +33,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossterm::event::{self as input, MouseEventKind};
+use crossterm::event::{Event, MouseEventKind};
 use nix::{
     sys::signal::{Signal, raise},
     unistd::{getppid, getsid},
@@ -42,6 +43,7 @@ use ratatui::{Terminal as Frames, backend::CrosstermBackend, buffer::Buffer, lay
 use crate::event::StopLevel;
 use app::{App, Left, Opening};
 use host::Host;
+use input::Input;
 use keys::{Key, Keymap};
 use own::{Own, Ward};
 use paper::Abilities;
@@ -134,6 +136,7 @@ struct Told {
     ends: Arc<AtomicUsize>,
     suspend: Arc<AtomicBool>,
     resumed: Arc<AtomicBool>,
+    resized: Arc<AtomicBool>,
     reached: Arc<AtomicBool>,
 }
 
@@ -153,8 +156,8 @@ impl Told {
 
     /// Begins to receive them. The thread passes a stop on by itself: whoever draws may be waiting for a terminal.
     fn watch(&self, ward: Ward) -> io::Result<Watching> {
-        use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT])?;
+        use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT, SIGWINCH])?;
         let handle = signals.handle();
         let told = self.clone();
         std::thread::Builder::new().name("tui-signals".to_owned()).spawn(move || {
@@ -166,6 +169,10 @@ impl Told {
                     }
                     SIGCONT => {
                         told.resumed.store(true, Ordering::SeqCst);
+                        continue;
+                    }
+                    SIGWINCH => {
+                        told.resized.store(true, Ordering::SeqCst);
                         continue;
                     }
                     SIGHUP => "SIGHUP",
@@ -188,6 +195,7 @@ impl Told {
 
 /// Draws and takes keys until it is left, told to end, or the terminal is gone.
 fn show(app: &mut App, terminal: &Terminal, told: &Told, panic_key: Option<Key>) -> io::Result<()> {
+    let input = Input::open()?;
     let mut frames = Frames::new(CrosstermBackend::new(terminal.outbox()))?;
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
@@ -224,7 +232,8 @@ fn show(app: &mut App, terminal: &Terminal, told: &Told, panic_key: Option<Key>)
             (true, false) => until_frame.min(IDLE),
             (false, false) => IDLE,
         };
-        dirty |= take_input(app, wait, panic_key)?;
+        dirty |= take_input(&input, app, wait, panic_key)?;
+        dirty |= told.resized.swap(false, Ordering::SeqCst);
         dirty |= app.tick(Instant::now());
         let due = drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME);
         if (dirty || clear) && due && terminal.outbox().is_empty() {
@@ -241,29 +250,27 @@ fn show(app: &mut App, terminal: &Terminal, told: &Told, panic_key: Option<Key>)
 }
 
 /// Takes the keys that there are, waiting up to `wait` for the first; true if there were any.
-fn take_input(app: &mut App, wait: Duration, panic_key: Option<Key>) -> io::Result<bool> {
+fn take_input(input: &Input, app: &mut App, wait: Duration, panic_key: Option<Key>) -> io::Result<bool> {
     let mut any = false;
     let mut wait = wait;
     for _ in 0..KEYS {
-        if !input::poll(wait)? {
-            break;
-        }
+        let Some(event) = input.next(wait)? else { break };
         wait = Duration::ZERO;
         any = true;
-        match input::read()? {
-            input::Event::Key(event) => {
+        match event {
+            Event::Key(event) => {
                 if let Some(key) = Key::of(&event) {
                     assert!(panic_key != Some(key), "asked to panic");
                     app.key(key);
                 }
             }
-            input::Event::Paste(text) => app.paste(&text),
-            input::Event::Mouse(event) => match event.kind {
+            Event::Paste(text) => app.paste(&text),
+            Event::Mouse(event) => match event.kind {
                 MouseEventKind::ScrollDown => app.wheel(true),
                 MouseEventKind::ScrollUp => app.wheel(false),
                 _ => {}
             },
-            input::Event::Resize(..) | input::Event::FocusGained | input::Event::FocusLost => {}
+            Event::Resize(..) | Event::FocusGained | Event::FocusLost => {}
         }
         if app.left().is_some() {
             break;
