@@ -95,10 +95,17 @@ pub fn run(host: Arc<dyn Host>, opening: Opening, options: Options) -> io::Resul
     let watching = told.watch(ward.clone())?;
     let shown = catch_unwind(AssertUnwindSafe(|| show(&mut app, &terminal, &told, options.panic_key)));
     drop(terminal);
-    let words = app.last_words();
     let left = app.left().filter(|_| matches!(shown, Ok(Ok(()))));
     let code = if left.is_some() { None } else { app.take_own().map(|mut own| see_off(&mut own, &ward, &told)) };
     watching.close();
+    // After a panic nothing more is asked of what has failed.
+    let words = match (&shown, code) {
+        (Err(_), code) => code.map(|code| format!("the run was stopped and has ended with exit code {code}")),
+        (Ok(_), _) => {
+            app.read_to_end();
+            app.last_words()
+        }
+    };
     match (left, shown) {
         (Some(left), _) => Ok((Outcome::Left(left), words)),
         // The hook has told it, below the restored screen.

@@ -49,7 +49,7 @@ fn write_run(out: &mut String, source: &Source<'_>, paint: Paint) -> std::fmt::R
             line(&header.started, 60),
             header.seed
         )?;
-        writeln!(out, "command: {}", line(&header.command.join(" "), WIDE))?;
+        writeln!(out, "command: {}", line(&lines::again(header), WIDE))?;
     }
     if let Some(by) = view.stopped_by() {
         writeln!(out, "stopped by {}", line(by, 60))?;

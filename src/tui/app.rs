@@ -35,6 +35,9 @@ const CLOCK: Duration = Duration::from_millis(500);
 /// How often the start screen looks again by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How long the rest of a run's record is read when the screen is already gone.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
 /// What was done elsewhere.
 enum Done {
     Survey(Survey),
@@ -103,7 +106,7 @@ pub struct App {
     now: Instant,
     looked: Option<Instant>,
     left: Option<Left>,
-    leave_after_stop: bool,
+    leave_when_over: bool,
     /// A run is being started.
     starting: bool,
     /// The run for which this was opened did not begin: leave with this code when its text is closed.
@@ -129,7 +132,7 @@ impl App {
             now,
             looked: None,
             left: None,
-            leave_after_stop: false,
+            leave_when_over: false,
             starting: false,
             then_leave: None,
             wishes: Wishes::default(),
@@ -173,7 +176,22 @@ impl App {
         match std::mem::replace(&mut self.screen, Screen::Start) {
             Screen::Start => None,
             Screen::Starting(own) => Some(own),
-            Screen::Run(session) => session.own,
+            Screen::Run(mut session) => {
+                let own = session.own.take();
+                self.screen = Screen::Run(session);
+                own
+            }
+        }
+    }
+
+    /// Reads what a run has written until now.
+    pub fn read_to_end(&mut self) {
+        let until = Instant::now() + LAST_LOOK;
+        if let Screen::Run(session) = &mut self.screen {
+            session.tick(self.now);
+            while !session.tape.is_caught_up() && Instant::now() < until {
+                session.tick(self.now);
+            }
         }
     }
 
@@ -227,7 +245,7 @@ impl App {
                 self.ward.set(own.as_ref().map(|own| own.run.clone()));
                 self.message = None;
                 self.dialog = None;
-                self.leave_after_stop = false;
+                self.leave_when_over = false;
                 if replay {
                     let (play, failure) = (self.keys.first(Action::Play), self.keys.first(Action::NextFailure));
                     self.say(format!(
@@ -261,9 +279,15 @@ impl App {
             if changed {
                 self.looked = Some(now);
             }
-            let over = session.own.as_mut().and_then(Own::exit);
-            if let Some(code) = over.filter(|_| self.leave_after_stop && session.tape.is_caught_up()) {
-                self.left = Some(Left::Ended(code));
+            if !session.is_going() && matches!(self.dialog, Some(Dialog::Leave)) {
+                // The question has answered itself.
+                self.dialog = None;
+                self.message = Some(("The run has ended meanwhile.".to_owned(), now));
+                changed = true;
+            }
+            let over = if self.leave_when_over && session.tape.is_caught_up() { Self::over(session) } else { None };
+            if let Some(left) = over {
+                self.leave_run(left);
             }
             self.ask_history();
         } else if matches!(self.screen, Screen::Start)

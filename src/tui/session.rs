@@ -270,6 +270,12 @@ impl Session {
         self.transport.is_none() && self.tape.last_state() == RunState::Running
     }
 
+    /// Whether there is still something to stop: a run that has ended and is only being closed is not going.
+    #[must_use]
+    pub fn is_going(&self) -> bool {
+        self.is_live() && self.tape.latest().finish.is_none()
+    }
+
     /// Bench time now: of the last event, and on a wall clock what has passed since.
     #[must_use]
     pub fn at(&self, now: Instant) -> Nanos {

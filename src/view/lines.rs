@@ -1,7 +1,34 @@
 //! Lines that several displays show alike.
 
 use super::{CaseState, CaseView, CutsView, RunView, sanitise, seconds, share};
-use crate::event::{EvidenceRef, Verdict};
+use crate::event::{EvidenceRef, RunHeader, Verdict};
+
+/// Arguments that only mean something between two processes of hilbench, and whether a value follows.
+const INTERNAL: &[(&str, bool)] = &[("--as-run", true), ("--own-session", false), ("--tui", false)];
+
+/// A word as a shell takes it.
+#[must_use]
+pub fn shell_word(word: &str) -> String {
+    let plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "/._-+=:,@%".contains(c));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// The command that does the same run again.
+#[must_use]
+pub fn again(header: &RunHeader) -> String {
+    let mut words = vec!["hilbench".to_owned()];
+    let mut skip = false;
+    for word in header.command.iter().skip(1) {
+        if std::mem::take(&mut skip) {
+            continue;
+        }
+        match INTERNAL.iter().find(|(name, _)| name == word) {
+            Some((_, value)) => skip = *value,
+            None => words.push(shell_word(word)),
+        }
+    }
+    words.join(" ")
+}
 
 /// Where a display gets bytes of evidence from.
 pub trait Excerpts {

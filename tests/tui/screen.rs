@@ -1,17 +1,20 @@
 //! A pseudo-terminal with the program on one side and a terminal emulator on the other.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{Read as _, Write as _},
-    os::fd::{AsFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::OpenOptionsExt as _,
+    },
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use nix::{
-    fcntl::{FcntlArg, OFlag, fcntl},
+    fcntl::OFlag,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    pty::{Winsize, openpty},
+    pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
     sys::{
         signal::{Signal, kill},
         termios::{Termios, tcgetattr},
@@ -24,6 +27,13 @@ use super::bench::Bench;
 
 /// Longer than anything here takes on a busy machine; only a hang meets it.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// The emulator fails on less (vt100 0.16: a subtraction below zero); the real terminal gets the size that was asked for.
+const SMALLEST: u16 = 2;
+
+fn emulator(columns: u16, rows: u16) -> Parser {
+    Parser::new(rows.max(SMALLEST), columns.max(SMALLEST), 0)
+}
 
 /// The program on a terminal.
 pub(crate) struct Screen {
@@ -51,10 +61,22 @@ impl Screen {
     }
 
     fn with(bench: &Bench, program: &[&str], arguments: &[&str], columns: u16, rows: u16) -> Self {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).unwrap();
-        let before = tcgetattr(&pair.slave).unwrap();
-        let end = || Stdio::from(pair.slave.try_clone().unwrap());
+        // Not inherited by the program, or its terminal would never hang up.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let master = posix_openpt(flags | OFlag::O_NONBLOCK).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let slave = OwnedFd::from(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .custom_flags(OFlag::O_NOCTTY.bits())
+                .open(ptsname_r(&master).unwrap())
+                .unwrap(),
+        );
+        set_size(&slave, columns, rows);
+        let before = tcgetattr(&slave).unwrap();
+        let end = || Stdio::from(slave.try_clone().unwrap());
         let child = bench
             .command("setsid")
             .arg("--ctty")
@@ -62,6 +84,7 @@ impl Screen {
             .args(arguments)
             .envs([("TERM", "xterm-256color"), ("LANG", "C.UTF-8"), ("HILBENCH_TUI_PANIC_KEY", "f12")])
             .env_remove("LC_ALL")
+            .env_remove("RUST_BACKTRACE")
             .env_remove("NO_COLOR")
             .env_remove("HILBENCH_KEYS")
             .env("XDG_CONFIG_HOME", bench.path("config"))
@@ -70,10 +93,9 @@ impl Screen {
             .stderr(end())
             .spawn()
             .unwrap();
-        fcntl(&pair.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-        let parser = Parser::new(rows, columns, 0);
-        let master = Some(File::from(pair.master));
-        Self { child, master, slave: pair.slave, before, parser, told: Vec::new(), below_a_shell: false }
+        let parser = emulator(columns, rows);
+        let master = Some(File::from(OwnedFd::from(master)));
+        Self { child, master, slave, before, parser, told: Vec::new(), below_a_shell: false }
     }
 
     /// The process of the program itself.
@@ -159,11 +181,8 @@ impl Screen {
 
     /// Changes the size of the terminal, as a window does.
     pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
-        let size = [columns, rows].map(|number| number.to_string());
-        let mut stty = Command::new("stty");
-        let status = stty.args(["cols", &size[0], "rows", &size[1]]).stdin(self.slave.try_clone().unwrap()).status().unwrap();
-        assert!(status.success());
-        self.parser.screen_mut().set_size(rows, columns);
+        set_size(&self.slave, columns, rows);
+        self.parser.screen_mut().set_size(rows.max(SMALLEST), columns.max(SMALLEST));
         self.read(Duration::from_millis(5));
     }
 
@@ -267,6 +286,14 @@ impl Screen {
         assert_eq!((text.matches("\x1b[?1049h").count(), text.matches("\x1b[?1049l").count()), (1, 0));
         assert_eq!(text.matches("\x1b[?2004l").count(), 0);
     }
+}
+
+/// A terminal gets a size, and with it its program a SIGWINCH.
+fn set_size(slave: &OwnedFd, columns: u16, rows: u16) {
+    let size = [columns, rows].map(|number| number.to_string());
+    let mut stty = Command::new("stty");
+    let status = stty.args(["cols", &size[0], "rows", &size[1]]).stdin(slave.try_clone().unwrap()).status().unwrap();
+    assert!(status.success());
 }
 
 impl Drop for Screen {

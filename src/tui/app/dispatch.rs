@@ -118,7 +118,7 @@ impl App {
         match (&mut self.dialog, action) {
             (Some(Dialog::Leave), Some(Action::Detach)) => self.detach(),
             (Some(Dialog::Leave), Some(Action::Stop)) => {
-                self.leave_after_stop = true;
+                self.leave_when_over = true;
                 self.dialog = Some(Dialog::Stop);
                 self.ask_stop(StopLevel::Graceful);
             }

@@ -65,12 +65,16 @@ impl App {
         finish(buffer, self.abilities);
     }
 
+    /// Whether a question of the run is in front.
+    fn asked(&self) -> bool {
+        let asks = |session: &Session| session.open_prompt().is_some() && !session.prompt.aside;
+        self.dialog.is_none() && self.session().is_some_and(asks)
+    }
+
     pub(super) fn draw_front(&mut self, keys: &Keymap, paper: &mut Paper<'_>) {
         let name = |action| keys.first(action);
         if let Screen::Run(session) = &self.screen
-            && session.open_prompt().is_some()
-            && !session.prompt.aside
-            && self.dialog.is_none()
+            && self.asked()
         {
             dialogs::prompt(session, self.now, [&name(Action::Open), &name(Action::Back)], paper);
         }
@@ -98,6 +102,14 @@ impl App {
         const MOVE: &[Action] = &[Action::Up, Action::Down];
         if self.dialog.is_some() {
             return vec![(MOVE, "move"), (&[Action::Open], "ok"), (&[Action::Back], "close")];
+        }
+        if self.asked() {
+            return vec![
+                (MOVE, "choose"),
+                (&[Action::Open], "answer"),
+                (&[Action::Back], "put aside"),
+                (&[Action::Help], "keys"),
+            ];
         }
         match &self.screen {
             Screen::Start if self.start.focus == Focus::Form => vec![

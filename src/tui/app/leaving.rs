@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{App, Done, Left, Screen};
 use crate::{
     event::{Request, StopLevel},
-    tui::{dialogs::Dialog, keys::Action, own::Own, screens::Focus, session::Session},
+    tui::{dialogs::Dialog, keys::Action, screens::Focus, session::Session},
 };
 
 impl App {
@@ -50,16 +50,14 @@ impl App {
     pub(super) fn leave_key(&mut self) {
         match &mut self.screen {
             Screen::Starting(_) => self.say("The run is still starting; in a moment it can be left or stopped."),
-            Screen::Run(session) if session.is_live() => self.dialog = Some(Dialog::Leave),
-            Screen::Run(session) => {
-                let code = session.own.as_mut().map(Own::exit);
-                match code {
-                    Some(None) => self.say("The run is being closed; one moment."),
-                    Some(Some(code)) if !self.home => self.left = Some(Left::Ended(code)),
-                    _ if self.home => self.go_home(),
-                    _ => self.left = Some(Left::Done),
+            Screen::Run(session) if session.is_going() => self.dialog = Some(Dialog::Leave),
+            Screen::Run(session) => match Self::over(session) {
+                Some(left) => self.leave_run(left),
+                None => {
+                    self.leave_when_over = true;
+                    self.say("The run is being closed; one moment.");
                 }
-            }
+            },
             Screen::Start => {
                 if self.start.focus == Focus::Form {
                     self.start.focus = Focus::Plans;
@@ -67,6 +65,23 @@ impl App {
                     self.left = Some(Left::Done);
                 }
             }
+        }
+    }
+
+    /// How the screen of a run is left, once that run has been closed.
+    pub(super) fn over(session: &mut Session) -> Option<Left> {
+        match &mut session.own {
+            Some(own) => own.exit().map(Left::Ended),
+            None => (!session.is_live()).then_some(Left::Done),
+        }
+    }
+
+    /// Back to where one came from.
+    pub(super) fn leave_run(&mut self, left: Left) {
+        if self.home {
+            self.go_home();
+        } else {
+            self.left = Some(left);
         }
     }
 

@@ -7,9 +7,6 @@ use super::super::{
 };
 use crate::view::{CaseState, CaseView, RunView, lines, sanitise, seconds};
 
-/// Arguments that only mean something between two processes of hilbench.
-const INTERNAL: &[(&str, bool)] = &[("--as-run", true), ("--own-session", false), ("--tui", false)];
-
 /// Cases as they are listed: what went wrong first, then the rest in the order of the plan.
 #[must_use]
 pub fn order(view: &RunView) -> Vec<usize> {
@@ -29,35 +26,17 @@ pub fn order(view: &RunView) -> Vec<usize> {
     order
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "/._-+=:,@%".contains(c));
-    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
 /// Commands that lead on from here: what for, and the command.
 #[must_use]
 pub fn commands(session: &Session) -> Vec<(&'static str, String)> {
     let view = session.tape.latest();
     let id = session.tape.id();
     let mut found = vec![
-        ("watch it again", format!("hilbench tui --replay {}", quoted(id))),
-        ("judge it from the evidence", format!("hilbench show {} --verify", quoted(id))),
+        ("watch it again", format!("hilbench tui --replay {}", lines::shell_word(id))),
+        ("judge it from the evidence", format!("hilbench show {} --verify", lines::shell_word(id))),
     ];
     if let Some(header) = &view.header {
-        let mut words = Vec::new();
-        let mut skip = false;
-        for word in header.command.iter().skip(1) {
-            if std::mem::take(&mut skip) {
-                continue;
-            }
-            if let Some((_, value)) = INTERNAL.iter().find(|(name, _)| name == word) {
-                skip = *value;
-                continue;
-            }
-            words.push(quoted(word));
-        }
-        found.push(("run it again", format!("hilbench {}", words.join(" "))));
+        found.push(("run it again", lines::again(header)));
     }
     let chosen = order(view).get(session.result).and_then(|index| view.cases.get(*index));
     if let Some(cut) = chosen.and_then(|case| case.bad_cuts().next()) {
