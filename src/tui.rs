@@ -53,6 +53,10 @@ use terminal::{Outbox, Terminal};
 const FRAME: Duration = Duration::from_millis(33);
 /// How long nothing may happen before it is looked whether something did.
 const IDLE: Duration = Duration::from_millis(40);
+/// The same where nothing has happened for a while. Keys do not wait for it.
+const QUIET: Duration = Duration::from_millis(120);
+/// What a while is.
+const WHILE: Duration = Duration::from_secs(2);
 /// How long a terminal that is full is left alone.
 const FULL: Duration = Duration::from_millis(4);
 /// Keys taken before the next frame.
@@ -207,6 +211,7 @@ fn show(app: &mut App, terminal: &Terminal, told: &Told, panic_key: Option<Key>)
     let mut drawn: Option<Instant> = None;
     let mut dirty = true;
     let mut clear = true;
+    let mut happened = Instant::now();
     loop {
         if app.left().is_some() || told.level() > 0 {
             return Ok(());
@@ -237,11 +242,15 @@ fn show(app: &mut App, terminal: &Terminal, told: &Told, panic_key: Option<Key>)
             // The rest of a frame that the terminal did not take at once.
             _ if !terminal.outbox().is_empty() => FULL,
             (true, false) => until_frame.min(IDLE),
+            (false, false) if happened.elapsed() > WHILE => QUIET,
             (false, false) => IDLE,
         };
-        dirty |= take_input(&input, app, wait, panic_key)?;
-        dirty |= told.resized.swap(false, Ordering::SeqCst);
-        dirty |= app.tick(Instant::now());
+        let typed = take_input(&input, app, wait, panic_key)?;
+        let changed = app.tick(Instant::now());
+        if typed || changed {
+            happened = Instant::now();
+        }
+        dirty |= typed | changed | told.resized.swap(false, Ordering::SeqCst) | app.clock();
         let due = drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME);
         if (dirty || clear) && due && terminal.outbox().is_empty() {
             if std::mem::take(&mut clear) {

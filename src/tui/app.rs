@@ -274,8 +274,6 @@ impl App {
         changed |= self.tick_starting();
         if let Screen::Run(session) = &mut self.screen {
             changed |= session.tick(now);
-            // Clocks on the screen go on although nothing happens.
-            changed |= session.is_live() && self.looked.is_none_or(|then| now.saturating_duration_since(then) > CLOCK);
             if changed {
                 self.looked = Some(now);
             }
@@ -297,6 +295,16 @@ impl App {
             self.look();
         }
         changed
+    }
+
+    /// Whether it is time to draw only because clocks on the screen go on although nothing happens.
+    pub fn clock(&mut self) -> bool {
+        let live = self.session().is_some_and(Session::is_live);
+        let due = live && self.looked.is_none_or(|then| self.now.saturating_duration_since(then) > CLOCK);
+        if due {
+            self.looked = Some(self.now);
+        }
+        due
     }
 
     /// Whether there is more to take at once.

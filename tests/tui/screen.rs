@@ -164,6 +164,13 @@ impl Screen {
         fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
     }
 
+    /// The most memory that the program has had, in kilobytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Types.
     pub(crate) fn keys(&mut self, keys: &str) {
         // One key a time, as hands do: an escape followed by a letter at once would be another key.
