@@ -244,7 +244,8 @@ pub fn copy(commands: &[(&str, String)], chosen: usize, paper: &mut Paper<'_>) {
 
 /// A prompt of the run.
 pub fn prompt(session: &Session, now: Instant, keys: [&str; 2], paper: &mut Paper<'_>) {
-    let Some(prompt) = session.open_prompt() else { return };
+    let Some(prompt) = session.shown_prompt() else { return };
+    let played = session.transport.is_some();
     let state = &session.prompt;
     let width = paper.width().min(78);
     let text = wrap(&prompt.text, width.saturating_sub(4));
@@ -263,7 +264,7 @@ pub fn prompt(session: &Session, now: Instant, keys: [&str; 2], paper: &mut Pape
     }
     y += 1;
     for (index, choice) in prompt.choices.iter().enumerate() {
-        inner.text(1, y, &format!(" {} {choice} ", index + 1), if state.choice == index { CHOSEN } else { PLAIN });
+        inner.text(1, y, &format!(" {} {choice} ", index + 1), if state.choice == index && !played { CHOSEN } else { PLAIN });
         y += 1;
     }
     if prompt.free || prompt.choices.is_empty() {
@@ -283,6 +284,11 @@ pub fn prompt(session: &Session, now: Instant, keys: [&str; 2], paper: &mut Pape
         y += 2;
     }
     y += 1;
+    if played {
+        inner.text(1, y, "asked in the recorded run, and answered further on", DIM);
+        inner.text(1, y + 1, &format!("{} put aside", keys[1]), DIM);
+        return;
+    }
     let since = state.seen.map_or(now, |(_, seen)| seen);
     let left = std::time::Duration::from_millis(prompt.within_ms).saturating_sub(now.saturating_duration_since(since));
     let status = if state.sending {

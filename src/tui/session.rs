@@ -316,8 +316,8 @@ impl Session {
     }
 
     fn look_at_prompt(&mut self, now: Instant) {
-        let open = self.open_prompt().map(|prompt| (prompt.number, prompt.choices.is_empty()));
-        if let Some((number, _)) = open
+        let open = self.shown_prompt().map(|prompt| prompt.number);
+        if let Some(number) = open
             && self.prompt.seen.is_none_or(|(seen, _)| seen != number)
         {
             self.prompt = PromptState { seen: Some((number, now)), ..PromptState::default() };
@@ -328,6 +328,12 @@ impl Session {
     #[must_use]
     pub fn open_prompt(&self) -> Option<&Prompt> {
         if self.is_live() { self.tape.view().open_prompts().next() } else { None }
+    }
+
+    /// The prompt to show: the one that waits, or where a recorded run is played the one that waited at that moment.
+    #[must_use]
+    pub fn shown_prompt(&self) -> Option<&Prompt> {
+        if self.transport.is_some() { self.tape.view().open_prompts().next() } else { self.open_prompt() }
     }
 
     /// Goes to an event in a recorded run.

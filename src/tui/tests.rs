@@ -344,6 +344,17 @@ fn a_prompt_is_answered_from_the_keyboard() {
     run.journal.append(Fact::Answered { prompt: 1, answer: "red".into(), by: "kim".into() }).unwrap();
     settle(&mut app, now);
     assert!(!drawn(&mut app, 80, 24).contains("The run asks"));
+    // Played again it is shown, and cannot be answered.
+    run.journal.close().unwrap();
+    let asked = host.asked.lock().unwrap().len();
+    let closed = RunDir::open(run.journal.directory().with_extension("")).unwrap();
+    let mut app = App::new(host.clone(), Keymap::default(), PLAIN, Opening::Replay(closed), now);
+    settle(&mut app, now);
+    press(&mut app, now, "> ,");
+    pictures!("prompt_played", app);
+    press(&mut app, now, "2 enter 1 esc");
+    assert_eq!(host.asked.lock().unwrap().len(), asked);
+    assert!(!drawn(&mut app, 80, 24).contains("The run asks"));
 }
 
 #[test]
@@ -385,6 +396,35 @@ fn leaving_a_run_that_goes_on_is_asked_about() {
     assert_eq!(app.left(), None);
     press(&mut app, now, "q d");
     assert_eq!(app.left(), Some(Left::Done));
+}
+
+/// Rule: a run that has told its end is not asked about any more; leaving waits until it is closed.
+#[test]
+fn leaving_a_run_that_is_being_closed_waits_for_its_end() {
+    for keys in ["", "s", "q"] {
+        let run = live();
+        let (mut app, _, now) = app(Opening::Watch(run.run.clone()));
+        settle(&mut app, now);
+        // A question that is open when the run ends has answered itself.
+        press(&mut app, now, "q");
+        assert!(drawn(&mut app, 80, 24).contains("The run is still going"));
+        for event in fixture::failing().into_iter().skip(20) {
+            run.journal.append_at(event.at, event.fact).unwrap();
+        }
+        settle(&mut app, now);
+        let screen = drawn(&mut app, 80, 24);
+        assert!(!screen.contains("The run is still going") && screen.contains("ended meanwhile"), "{screen}");
+        assert!(app.session().unwrap().is_live(), "the journal is still open");
+        // There is nothing to stop any more.
+        press(&mut app, now, keys);
+        press(&mut app, now, "q");
+        assert!(drawn(&mut app, 80, 24).contains("being closed"), "{}", drawn(&mut app, 80, 24));
+        assert_eq!(app.left(), None);
+        run.journal.close().unwrap();
+        let later = now + Duration::from_secs(5);
+        settle(&mut app, later);
+        assert_eq!(app.left(), Some(Left::Done));
+    }
 }
 
 /// Rule: no key on no screen does harm, whatever was pressed before, in any size.

@@ -146,7 +146,7 @@ impl App {
                 self.dialog = None;
                 let command = self.session().and_then(|session| screens::commands(session).into_iter().nth(chosen));
                 if let Some((_, command)) = command {
-                    self.say(format!("copied: {command}"));
+                    self.say(format!("to the clipboard: {command}"));
                     self.wishes.copy = Some(command);
                 }
             }

@@ -74,7 +74,8 @@ impl App {
     pub(super) fn draw_front(&mut self, keys: &Keymap, paper: &mut Paper<'_>) {
         let name = |action| keys.first(action);
         if let Screen::Run(session) = &self.screen
-            && self.asked()
+            && self.dialog.is_none()
+            && !session.prompt.aside
         {
             dialogs::prompt(session, self.now, [&name(Action::Open), &name(Action::Back)], paper);
         }

@@ -9,16 +9,12 @@ use crate::{
 };
 
 impl App {
-    pub(super) fn is_live(&self) -> bool {
-        self.session().is_some_and(Session::is_live)
-    }
-
     /// The stop key: asks first; while it is asked, and after, it is the answer.
     pub(super) fn stop_key(&mut self) {
         if matches!(self.screen, Screen::Starting(_)) {
             return self.say("The run is still starting; it can be stopped in a moment.");
         }
-        if !self.is_live() {
+        if !self.session().is_some_and(Session::is_going) {
             let key = self.keys.first(Action::Leave);
             self.dialog = None;
             return self.say(format!("Nothing is running; {key} leaves."));
@@ -90,6 +86,7 @@ impl App {
         self.screen = Screen::Start;
         self.start.focus = Focus::Rigs;
         self.dialog = None;
+        self.message = None;
         self.look();
     }
 }

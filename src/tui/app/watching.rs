@@ -148,7 +148,9 @@ impl App {
 
     pub(super) fn back(&mut self) {
         let Screen::Run(session) = &mut self.screen else { return };
-        if session.tab == Tab::Consoles && (session.console.bottom.is_some() || session.console.hit.is_some()) {
+        if session.transport.is_some() && session.shown_prompt().is_some() && !session.prompt.aside {
+            session.prompt.aside = true;
+        } else if session.tab == Tab::Consoles && (session.console.bottom.is_some() || session.console.hit.is_some()) {
             session.console.bottom = None;
             session.console.hit = None;
         } else if session.tab == Tab::Timeline && session.timeline.bottom.is_some() {
