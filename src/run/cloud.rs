@@ -81,15 +81,16 @@ impl Executor {
                     .await?;
                 self.mark_all();
                 let act = async { cloud.lock().await.offer(path, Arc::clone(&image.bytes)).await };
-                let proof = match self.bounded(act).await?? {
-                    Proof::Seen(witness) => {
+                let proof = match (self.bounded(act).await??, image.doubt(&name)) {
+                    (Proof::Seen(_), Some(doubt)) => Proof::None(doubt),
+                    (Proof::Seen(witness), None) => {
                         let how = image.difference.as_ref().map_or_else(String::new, |d| {
                             format!("; it differs from {} in {} bytes from byte {} on", d.from, d.bytes, d.first)
                         });
                         let what = format!("{}: {name} ({}){how}", witness.what, &Digest::of(&image.bytes).0[..16]);
                         Proof::Seen(Witness { what, ..witness })
                     }
-                    none @ Proof::None(_) => none,
+                    (none @ Proof::None(_), _) => none,
                 };
                 Ok(self.stimulus(proof, id))
             }

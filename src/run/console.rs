@@ -86,15 +86,16 @@ impl Executor {
         let len = image.bytes.len() as u64;
         let digest = Digest::of(&image.bytes);
         let digest = &digest.0[..16];
-        let proof = match &image.difference {
-            Some(d) if delivered > d.first || delivered == len => Proof::Seen(Witness {
+        let proof = match (image.doubt(name), &image.difference) {
+            (Some(doubt), _) => Proof::None(doubt),
+            (None, Some(d)) if delivered > d.first || delivered == len => Proof::Seen(Witness {
                 what: format!(
                     "{name} ({digest}) differs from {} in {} bytes from byte {} on; the device acknowledged {delivered} of {len}",
                     d.from, d.bytes, d.first
                 ),
                 evidence: None,
             }),
-            None if delivered == len => Proof::Seen(Witness {
+            (None, None) if delivered == len => Proof::Seen(Witness {
                 what: format!("the device acknowledged all {len} bytes of {name} ({digest})"),
                 evidence: None,
             }),

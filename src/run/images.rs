@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     event::Digest,
     plan::{alter, model::AlteredImage},
-    rig::model::Device,
+    rig::model::{Device, Image},
 };
 
 /// One image ready to be sent.
@@ -19,6 +19,8 @@ pub struct ReadyImage {
     pub address: Option<u32>,
     /// For an altered image: how it differs, established by comparing the bytes.
     pub difference: Option<Difference>,
+    /// Another of the device's images that has the very same bytes: what is special about this one, nothing shows.
+    pub same_as: Option<String>,
 }
 
 /// How an altered image differs from the one it was made from.
@@ -30,6 +32,15 @@ pub struct Difference {
     pub first: u64,
     /// Bytes that differ, missing ones included.
     pub bytes: u64,
+}
+
+impl ReadyImage {
+    /// Why offering it would prove nothing, if so: a wrong file under its name must not be held against the device.
+    #[must_use]
+    pub fn doubt(&self, name: &str) -> Option<String> {
+        let other = self.same_as.as_ref()?;
+        Some(format!("what makes {name} another image than {other}: their files have the same bytes"))
+    }
 }
 
 /// Images by name.
@@ -51,6 +62,7 @@ impl Images {
                 version: image.version.clone(),
                 address: image.address,
                 difference: None,
+                same_as: same_bytes(role, &device.images),
             };
             by_name.insert(role.clone(), ready);
         }
@@ -60,7 +72,8 @@ impl Images {
             let bytes = alter(spec, device).map_err(|why| failed(why.to_string()))?;
             let difference = difference(&spec.from, &source.bytes, &bytes);
             let difference = difference.ok_or_else(|| failed("the alteration changes nothing".to_owned()))?;
-            let ready = ReadyImage { bytes: Arc::new(bytes), version: None, address: None, difference: Some(difference) };
+            let ready =
+                ReadyImage { bytes: Arc::new(bytes), version: None, address: None, difference: Some(difference), same_as: None };
             by_name.insert(spec.name.clone(), ready);
         }
         Ok(Self { by_name })
@@ -78,6 +91,12 @@ impl Images {
     }
 }
 
+/// Another role whose file has the same bytes.
+fn same_bytes(role: &str, images: &BTreeMap<String, Image>) -> Option<String> {
+    let own = &images.get(role)?.bytes;
+    images.iter().find(|(other, image)| *other != role && image.bytes == *own).map(|(other, _)| other.clone())
+}
+
 fn difference(from: &str, old: &[u8], new: &[u8]) -> Option<Difference> {
     let changed = old.iter().zip(new).filter(|(a, b)| a != b).count();
     let missing = old.len().abs_diff(new.len());
@@ -87,7 +106,19 @@ fn difference(from: &str, old: &[u8], new: &[u8]) -> Option<Difference> {
 
 #[cfg(test)]
 mod tests {
-    use super::difference;
+    use std::collections::BTreeMap;
+
+    use super::{Image, difference, same_bytes};
+
+    #[test]
+    fn a_copy_under_another_name_is_noticed() {
+        let image = |bytes: &[u8]| Image { file: "x.bin".into(), address: None, version: None, bytes: bytes.to_vec() };
+        let images = [("v1", image(b"one")), ("v2", image(b"two")), ("foreign", image(b"two"))];
+        let images: BTreeMap<String, Image> = images.into_iter().map(|(role, image)| (role.to_owned(), image)).collect();
+        assert_eq!(same_bytes("v1", &images), None);
+        assert_eq!(same_bytes("foreign", &images).as_deref(), Some("v2"));
+        assert_eq!(same_bytes("v2", &images).as_deref(), Some("foreign"));
+    }
 
     #[test]
     fn a_difference_is_found_by_comparing_the_bytes() {
