@@ -26,6 +26,7 @@ pub mod images;
 pub mod lease;
 mod line;
 mod network;
+mod outage;
 pub mod outcome;
 mod patience;
 mod probe;

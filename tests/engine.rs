@@ -852,3 +852,5 @@ async fn a_strap_stays_set_until_it_is_released_or_the_run_ends() {
 }
 #[path = "engine/network.rs"]
 mod network;
+#[path = "engine/outage.rs"]
+mod outage;

@@ -4,7 +4,7 @@ pub mod log;
 
 use std::{sync::Arc, time::Duration};
 
-pub use self::log::{CloudEvent, CloudLog, EventKind};
+pub use self::log::{CloudEvent, CloudLog, EventKind, PAUSE};
 use super::{
     clock::BoxFuture,
     link::{LinkError, Notices, Proof},

@@ -333,6 +333,7 @@ async fn judge_case(
     if prepared {
         ended = executor.steps(&case.steps, String::new()).await;
     }
+    executor.end_outage();
     match ended {
         Ok(()) => {
             let (verdict, reason) = conclude(executor.ledger());

@@ -14,6 +14,7 @@ use super::{
     describe,
     desk::Desk,
     images::Images,
+    outage::Outage,
     outcome::{Ended, Ledger, code},
     probe::Wanted,
     record::Recorder,
@@ -63,6 +64,8 @@ pub struct Executor {
     /// Per Bluetooth channel: from which notification on the next expectation looks.
     pub(super) notified: BTreeMap<String, u64>,
     pub(super) ledger: Ledger,
+    /// The outage that holds.
+    pub(super) outage: Option<Outage>,
     /// Whether stop requests end the steps; not in `finally`.
     stoppable: bool,
 }
@@ -101,7 +104,7 @@ impl Executor {
         let cloud_marks = shared.bench.cloud_logs.iter().map(|(name, log)| (name.clone(), log.mark())).collect();
         let notified = shared.bench.notifications.iter().map(|(name, log)| (name.clone(), log.mark())).collect();
         let (scope, values, ledger) = (scope.into(), Values::default(), Ledger::default());
-        Self { shared, scope, deadline, values, marks, cloud_marks, notified, ledger, stoppable }
+        Self { shared, scope, deadline, values, marks, cloud_marks, notified, ledger, outage: None, stoppable }
     }
 
     /// What was collected so far.

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     execute::{Executor, Passed, StepResult, failed, out_of_time},
+    outage::Outage,
     outcome::{Ended, code},
     values,
 };
@@ -61,7 +62,13 @@ impl Executor {
                 None => network.restore().await,
             }
         };
+        if matches!(to, None | Some(Disturbance::Down)) {
+            self.end_outage();
+        }
         let proof = self.bounded(act).await??;
+        if to == Some(&Disturbance::Down) {
+            self.outage = Outage::begins(&shared, channel, id);
+        }
         Ok(self.stimulus(proof, id))
     }
 

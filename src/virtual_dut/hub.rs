@@ -1,13 +1,15 @@
 //! The smart hub: a virtual device of the Linux class, with a lamp, a button, a serial console and a connection to its service.
 //!
-//! It runs in real time on the tasks of this process, on loopback, without privileges: what it says over TCP, TLS, MQTT and NTP crosses real
+//! It runs in real time on the tasks of this process, on loopback without privileges or at a network port of its own ([`Attachment`]): what it says over TCP, TLS, MQTT and NTP crosses real
 //! sockets, so it meets the same network and cloud drivers as a device on hardware. It is quick: delays and limits are seconds where a
 //! product has minutes, so that a plan that waits for them takes minutes. Each [`Flaw`] is one change against the good hub.
 
+mod attach;
 mod bundle;
 mod button;
 mod clock;
 mod console;
+mod dhcp;
 mod firmware;
 mod flash;
 mod log;
@@ -23,7 +25,6 @@ mod trust;
 mod update;
 
 use std::{
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -33,6 +34,7 @@ use std::{
 
 use tokio::{sync::watch, task::AbortHandle};
 
+pub use self::attach::Attachment;
 use self::{button::Contact, console::Line, pace::Pace, slots::Slots, store::Store};
 use super::bench::{latch_read, latch_write};
 use crate::{
@@ -178,8 +180,8 @@ pub struct HubConfig {
     pub name: String,
     /// State file of its supply's relay; see [`latch_read`]. `None`: a relay that starts down.
     pub latch: Option<PathBuf>,
-    /// Address at which it finds service and time.
-    pub address: IpAddr,
+    /// How it is connected.
+    pub attachment: Attachment,
     /// Certificate (PEM) of the authority that it trusts; read at each power-on, as a firmware has it built in.
     pub authority: PathBuf,
     /// Seed of everything random in it.

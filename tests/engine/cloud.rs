@@ -15,6 +15,8 @@ pub(crate) enum Happens {
     Own(EventKind, &'static str),
     /// So many attempts at once.
     Flood(u32),
+    /// Data that is no event.
+    Heard,
     Closed(bool),
     Lost,
 }
@@ -36,6 +38,7 @@ impl CloudLink for Service {
                     Happens::Event(kind, text) => log.record(1, kind, text),
                     Happens::Own(kind, text) => log.record_own(1, kind, text),
                     Happens::Flood(count) => (0..count).for_each(|_| log.record(1, EventKind::Connect, "from x")),
+                    Happens::Heard => log.hear(),
                     Happens::Closed(closed) => log.blind(closed),
                     Happens::Lost => log.lose("the network card is gone"),
                 }
@@ -86,16 +89,25 @@ async fn with(script: Vec<(u64, Happens)>, steps: Vec<CloudStep>, proven: bool, 
 
 /// The same with steps of any kind.
 pub(crate) async fn around(script: Vec<(u64, Happens)>, steps: Vec<StepKind>, proven: bool, timeout: Duration) -> Ran {
+    beside(&[], script, steps, proven, timeout).await
+}
+
+/// The same on a rig with networks that do as they are told.
+pub(crate) async fn beside(
+    networks: &[&str],
+    script: Vec<(u64, Happens)>,
+    steps: Vec<StepKind>,
+    proven: bool,
+    timeout: Duration,
+) -> Ran {
     let stimulus = StepKind::Cloud { channel: "cloud".to_owned(), step: CloudStep::Behave(Behaviour::Silent) };
     let mut plan = one(std::iter::once(stimulus).chain(steps).map(step).collect());
     plan.cases[0].timeout = timeout;
     plan.timeout = Duration::from_hours(2);
     let mut rig = rig();
-    rig.channels = [(
-        "cloud".to_owned(),
-        ChannelSpec { driver: "fake-cloud".to_owned(), parameters: Parameters::default(), sees_flash: false },
-    )]
-    .into();
+    let spec = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default(), sees_flash: false };
+    rig.channels = networks.iter().map(|name| ((*name).to_owned(), spec("fake-network"))).collect();
+    rig.channels.insert("cloud".to_owned(), spec("fake-cloud"));
     rig.safe_state = Vec::new();
     let directory = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
@@ -122,7 +134,7 @@ pub(crate) async fn around(script: Vec<(u64, Happens)>, steps: Vec<StepKind>, pr
         plan,
         rig,
         skipped: Vec::new(),
-        registry: Registry::new().with(Arc::new(FakeCloud(script, proven))),
+        registry: Registry::new().with(Arc::new(FakeCloud(script, proven))).with(Arc::new(super::network::FakeNetwork::default())),
         clock,
         journal: journal.clone(),
         header,

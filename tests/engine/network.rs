@@ -12,7 +12,7 @@ use super::*;
 
 /// What the fake network was told, and how it behaves.
 #[derive(Default)]
-struct Net {
+pub(crate) struct Net {
     told: Mutex<Vec<String>>,
     /// No read-back.
     blind: bool,
@@ -26,7 +26,8 @@ struct Net {
     traffic: Option<(Duration, u64)>,
 }
 
-struct FakeNetwork(Arc<Net>);
+#[derive(Default)]
+pub(crate) struct FakeNetwork(Arc<Net>);
 struct Link(Arc<Net>, tokio::time::Instant);
 
 impl Net {

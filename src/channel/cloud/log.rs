@@ -17,6 +17,9 @@ const TEXT: usize = 512;
 /// Events a second that are told one by one.
 const TOLD_PER_SECOND: u32 = 200;
 
+/// Silence on a connection after which its data is an event again.
+pub const PAUSE: Duration = Duration::from_secs(2);
+
 /// What kind of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventKind {
@@ -30,7 +33,7 @@ pub enum EventKind {
     TlsEstablished,
     /// The device took the offer of an old TLS version.
     TlsDowngraded,
-    /// First application data on a connection.
+    /// Application data on a connection: the first, and what comes after [`PAUSE`] without any.
     Data,
     /// MQTT CONNECT.
     MqttConnect,
@@ -145,6 +148,7 @@ struct Inner {
     blind: Option<Duration>,
     saw_again: Option<Duration>,
     lost: Option<String>,
+    heard: Option<Duration>,
     notices: Option<Notices>,
     /// Second that is counted, events told in it, events not told.
     second: (u64, u32, u32),
@@ -167,6 +171,7 @@ impl CloudLog {
             blind: None,
             saw_again: None,
             lost: None,
+            heard: None,
             notices: None,
             second: (0, 0, 0),
         };
@@ -239,6 +244,18 @@ impl CloudLog {
         let mut inner = self.lock();
         inner.lost.get_or_insert_with(|| why.to_owned());
         self.tip.send_modify(|_| {});
+    }
+
+    /// Application data of the device has come, on whatever connection.
+    pub fn hear(&self) {
+        let now = self.now();
+        self.lock().heard = Some(now);
+    }
+
+    /// When it last came. Most of it is no event.
+    #[must_use]
+    pub fn last_heard(&self) -> Option<Duration> {
+        self.lock().heard
     }
 
     /// Where the next event will be.

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     hash::{BuildHasher as _, RandomState},
-    net::{IpAddr, Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener},
     path::Path,
     sync::Arc,
 };
@@ -17,7 +17,7 @@ use crate::{
     },
     driver::serial::Serial,
     rig::model::Rig,
-    virtual_dut::hub::{CLOCK_PORT, Flaw, Hub, HubConfig, SERVICE_PORT},
+    virtual_dut::hub::{Attachment, CLOCK_PORT, Flaw, Hub, HubConfig, SERVICE_PORT},
 };
 
 /// What stands for the hub's address in a rig file.
@@ -107,7 +107,7 @@ pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, ask: &Arc<
     let config = HubConfig {
         name: rig.name.clone(),
         latch: Some(latch),
-        address: IpAddr::V4(address),
+        attachment: Attachment::Loopback(address.into()),
         authority,
         seed: seed.unwrap_or(seed_of_rig),
         flaw: flaw.as_deref().and_then(Flaw::named),

@@ -14,10 +14,10 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::watch,
-    time::Sleep,
+    time::{Instant, Sleep},
 };
 
-use crate::channel::cloud::{Behaviour, CloudLog, EventKind};
+use crate::channel::cloud::{Behaviour, CloudLog, EventKind, PAUSE};
 
 /// A stream to a device, whatever is around it.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -150,18 +150,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     }
 }
 
-/// A stream of application data that records its first bytes, and the alert that ends it.
+/// A stream of application data that records its first bytes, those after a pause, and the alert that ends it.
 pub(super) struct Watched<S> {
     inner: S,
     log: Arc<CloudLog>,
     connection: u64,
     /// What is said of the first bytes; `None` once it was said.
     first: Option<String>,
+    /// When the last bytes came.
+    last: Instant,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(inner: S, log: Arc<CloudLog>, connection: u64, first: String) -> Self {
-        Self { inner, log, connection, first: Some(first) }
+        Self { inner, log, connection, first: Some(first), last: Instant::now() }
     }
 }
 
@@ -170,11 +172,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buf.filled().len();
         let done = ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
         let count = buf.filled().len() - before;
-        if count > 0
-            && let Some(first) = self.first.take()
-        {
+        if count > 0 {
+            let silence = std::mem::replace(&mut self.last, Instant::now()).elapsed();
+            self.log.hear();
             // What the bytes are may be secret, and how many are read at once means nothing.
-            self.log.record(self.connection, EventKind::Data, &first);
+            if let Some(first) = self.first.take() {
+                self.log.record(self.connection, EventKind::Data, &first);
+            } else if silence >= PAUSE {
+                let text = format!("after {:.1} s without any", silence.as_secs_f64());
+                self.log.record(self.connection, EventKind::Data, &text);
+            }
         }
         if let Err(error) = &done
             && let Some(alert) = super::tls::alert(error)

@@ -1,14 +1,13 @@
 //! The hub's clock: unset at power-on, then as its time server says (SNTP, RFC 4330).
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use tokio::{net::UdpSocket, time::Instant};
+use tokio::time::Instant;
 
-use super::{lock, pace::Pace};
+use super::{attach::Servers, lock, pace::Pace};
 
 /// Seconds from 1900, where NTP counts from, to 1970.
 const NTP_TO_UNIX: u64 = 2_208_988_800;
@@ -42,9 +41,9 @@ impl Clock {
     }
 
     /// Asks the server again and again.
-    pub(super) async fn keep(&self, server: SocketAddr, pace: &Pace) {
+    pub(super) async fn keep(&self, servers: &Servers, pace: &Pace) {
         loop {
-            let told = ask(server, pace).await;
+            let told = ask(servers, pace).await;
             if let Some(unix) = told.filter(|unix| *unix >= MADE) {
                 *lock(&self.set) = Some((Instant::now(), unix));
             }
@@ -53,9 +52,8 @@ impl Clock {
     }
 }
 
-async fn ask(server: SocketAddr, pace: &Pace) -> Option<u64> {
-    let socket = UdpSocket::bind((server.ip(), 0)).await.ok()?;
-    socket.connect(server).await.ok()?;
+async fn ask(servers: &Servers, pace: &Pace) -> Option<u64> {
+    let socket = servers.udp(servers.clock).await?;
     let mut question = [0; 48];
     // Version 4, client.
     question[0] = 0x23;

@@ -1,7 +1,6 @@
 //! What runs on the hub while it has power.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -12,7 +11,9 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    CLOCK_PORT, Flaw, Hardware, button,
+    Flaw, Hardware,
+    attach::{self, Servers},
+    button,
     clock::Clock,
     lock, service,
     session::{Gatekeeper, Session, Then},
@@ -46,6 +47,8 @@ pub(super) struct Life {
     pub(super) gate: Mutex<Gatekeeper>,
     /// A download that broke off.
     pub(super) partial: Mutex<Option<Partial>>,
+    /// Where things are, while there is a network.
+    servers: Mutex<Option<Servers>>,
     connected: AtomicBool,
     /// Since when it is as `connected` says.
     since: Mutex<Nanos>,
@@ -60,6 +63,7 @@ impl Life {
             changed: Notify::new(),
             gate: Mutex::default(),
             partial: Mutex::default(),
+            servers: Mutex::default(),
             connected: AtomicBool::new(false),
             since: Mutex::new(now),
             tokens: AtomicU32::new(0),
@@ -70,6 +74,11 @@ impl Life {
         if self.connected.swap(connected, Ordering::Relaxed) != connected {
             *lock(&self.since) = now;
         }
+    }
+
+    /// Where things are, while there is a network.
+    pub(super) fn servers(&self) -> Option<Servers> {
+        *lock(&self.servers)
     }
 
     pub(super) fn connected(&self) -> bool {
@@ -148,15 +157,25 @@ async fn starts(hardware: &Hardware) {
 
 /// What needs the network, while there is something to join it with.
 async fn joined(hardware: &Hardware, life: &Life) {
-    let clock = SocketAddr::new(hardware.config.address, CLOCK_PORT);
     loop {
         until_joined(hardware, true).await;
         tokio::select! {
             () = until_joined(hardware, false) => {}
-            () = service::keep(hardware, life) => {}
-            () = life.clock.keep(clock, &hardware.pace) => {}
+            () = connected(hardware, life) => {}
         }
+        *lock(&life.servers) = None;
         life.set_connected(false, hardware.now());
+    }
+}
+
+/// What needs an address in it; until that is lost.
+async fn connected(hardware: &Hardware, life: &Life) {
+    let (servers, lease) = attach::attached(hardware).await;
+    *lock(&life.servers) = Some(servers);
+    tokio::select! {
+        () = attach::lost(hardware, lease) => {}
+        () = service::keep(hardware, life, &servers) => {}
+        () = life.clock.keep(&servers, &hardware.pace) => {}
     }
 }
 

@@ -1,14 +1,13 @@
 //! The hub asks its name server for the address of a name (RFC 1035), over UDP.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, TYPE, rdata::RData};
-use tokio::net::UdpSocket;
 
-use super::pace::Pace;
+use super::{attach::Servers, pace::Pace};
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -16,18 +15,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const TRIES: u16 = 3;
 
 /// The address of `name`.
-pub(super) async fn resolve(server: SocketAddr, name: &str, pace: &Pace) -> Option<IpAddr> {
+pub(super) async fn resolve(servers: &Servers, name: &str, pace: &Pace) -> Option<IpAddr> {
     for number in 1..=TRIES {
-        if let Some(address) = ask(server, name, number, pace).await {
+        if let Some(address) = ask(servers, name, number, pace).await {
             return Some(address);
         }
     }
     None
 }
 
-async fn ask(server: SocketAddr, name: &str, number: u16, pace: &Pace) -> Option<IpAddr> {
-    let socket = UdpSocket::bind((server.ip(), 0)).await.ok()?;
-    socket.connect(server).await.ok()?;
+async fn ask(servers: &Servers, name: &str, number: u16, pace: &Pace) -> Option<IpAddr> {
+    let socket = servers.udp(servers.names).await?;
     // Which is not to be guessed by who cannot see the question.
     let id = number ^ socket.local_addr().ok()?.port();
     socket.send(&question(id, name)?).await.ok()?;

@@ -1,6 +1,6 @@
 //! The hub's connection to its service: one session after the other, with the delays of [`BackOff`] between them.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -10,7 +10,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Flaw, Hardware, SERVICE_NAME, SERVICE_PORT,
+    Flaw, Hardware, SERVICE_NAME,
+    attach::Servers,
     firmware::Life,
     lock,
     mqtt::{self, Packet},
@@ -29,13 +30,13 @@ const PING: Duration = Duration::from_secs(1);
 const TOPIC: &str = "hub/events";
 
 /// Keeps the hub connected for as long as it runs.
-pub(super) async fn keep(hardware: &Hardware, life: &Life) {
+pub(super) async fn keep(hardware: &Hardware, life: &Life, servers: &Servers) {
     let config = &hardware.config;
     let mut law = BackOff::new(config.seed, u64::from(life.start), config.flaw);
     loop {
         let mut accepted = None;
         // Why a session ended makes no difference to what comes next.
-        let _ = session(hardware, life, &mut accepted).await;
+        let _ = session(hardware, life, servers, &mut accepted).await;
         life.set_connected(false, hardware.pace.now());
         match law.next(accepted.map(|since| hardware.pace.since(since))) {
             Some(delay) => hardware.pace.sleep(delay).await,
@@ -45,11 +46,11 @@ pub(super) async fn keep(hardware: &Hardware, life: &Life) {
 }
 
 /// One session; `accepted` tells since when, if the service took it.
-async fn session(hardware: &Hardware, life: &Life, accepted: &mut Option<Nanos>) -> Result<(), String> {
+async fn session(hardware: &Hardware, life: &Life, servers: &Servers, accepted: &mut Option<Nanos>) -> Result<(), String> {
     let (config, pace) = (&hardware.config, &hardware.pace);
     let authority = std::fs::read(&config.authority).map_err(|error| error.to_string())?;
     let client = trust::client(&authority, &life.clock, config.flaw)?;
-    let address = SocketAddr::new(config.address, SERVICE_PORT);
+    let address = servers.service(pace).await.ok_or("its name is unknown")?;
     let tcp = in_time(pace, TcpStream::connect(address)).await?;
     // A device without power says no goodbye; on loopback a reset is the nearest to it.
     tcp.set_zero_linger().map_err(|error| error.to_string())?;

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Flaw, Hardware, NAME_PORT, PLAIN_PORT, UPDATE_NAME, UPDATE_PATH, UPDATE_PORT,
+    Flaw, Hardware, UPDATE_NAME, UPDATE_PATH, UPDATE_PORT,
     bundle::{HEADER, Header},
     firmware::Life,
     lock, names,
@@ -59,17 +59,15 @@ pub(super) async fn run(hardware: &Hardware, life: &Life) -> Result<(), Why> {
     if lock(&hardware.slots).on_trial() {
         return Err("trial");
     }
-    let joined = lock(&hardware.store).state().settings.network.is_some();
-    let server = SocketAddr::new(hardware.config.address, NAME_PORT);
-    let address = if joined { names::resolve(server, UPDATE_NAME, &hardware.pace).await } else { None };
-    let address = address.ok_or("network")?;
+    let servers = life.servers().ok_or("network")?;
+    let address = names::resolve(&servers, UPDATE_NAME, &hardware.pace).await.ok_or("network")?;
     let mut partial = lock(&life.partial).take();
     let stream = match connect(hardware, life, SocketAddr::new(address, UPDATE_PORT)).await {
         Ok(stream) => stream,
         Err(_) if flaw == Some(Flaw::PortalImage) => {
             // Better than nothing, somebody thought.
             partial = None;
-            plain(SocketAddr::new(address, PLAIN_PORT), hardware).await?
+            plain(SocketAddr::new(address, servers.plain), hardware).await?
         }
         Err(why) => {
             *lock(&life.partial) = partial;
@@ -80,7 +78,7 @@ pub(super) async fn run(hardware: &Hardware, life: &Life) -> Result<(), Why> {
     let mut fetched = fetch(hardware, stream, &mut partial).await;
     if fetched == Err("redirect") && flaw == Some(Flaw::FollowsRedirect) {
         partial = None;
-        let stream = plain(SocketAddr::new(address, PLAIN_PORT), hardware).await?;
+        let stream = plain(SocketAddr::new(address, servers.plain), hardware).await?;
         fetched = fetch(hardware, stream, &mut partial).await;
     }
     if fetched == Err("broken") {

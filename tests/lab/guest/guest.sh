@@ -42,6 +42,12 @@ for index in "${!shares[@]}"; do
   must mkdir -p "${shares[$index]}"
   must mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro "share$index" "${shares[$index]}"
 done
+# Both sides write to it, so nothing of it may be cached.
+kept=$(</scratch/job/kept)
+if [ -n "$kept" ]; then
+  must mkdir -p "$kept"
+  must mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none kept "$kept"
+fi
 
 must ip link set lo up
 while read -r service; do

@@ -1,7 +1,8 @@
 //! A device under test and the instruments around it, wired: the relay really takes the power away.
 //!
 //! * The relay board is an FT232R whose line CBUS0 feeds the device when high, whose line CBUS1 presses its button, and whose line
-//!   CBUS2 senses the device's supply. It hangs on a supply of its own.
+//!   CBUS2 senses the device's supply. It hangs on a supply of its own. Its UART is on the device's serial line too: a console that is there
+//!   before the device has power, and so hears its first word.
 //! * The device has a console ([`Acm`]), a debug probe on the same board ([`CmsisDap`]) and a USB port of its own ([`Loopback`]). All three
 //!   appear when it has power and vanish when it has not.
 
@@ -15,13 +16,17 @@ use std::{
     time::Duration,
 };
 
-use crate::usb::{
-    Cable, Description, Direction, Endpoint, Fault, Interface, Peer, Speed, UsbError,
-    acm::Acm,
-    dap::{CmsisDap, Swd},
-    ft232r::{Cbus, Ft232r},
-    sysfs,
-    vendor::Loopback,
+use crate::{
+    ble::BleError,
+    net::NetError,
+    usb::{
+        Cable, Description, Direction, Endpoint, Fault, Interface, Peer, Speed, UsbError,
+        acm::Acm,
+        dap::{CmsisDap, Swd},
+        ft232r::{Cbus, Ft232r},
+        sysfs,
+        vendor::Loopback,
+    },
 };
 
 /// The line of the relay board that feeds the device.
@@ -30,6 +35,23 @@ pub const SUPPLY_LINE: u8 = 0;
 pub const SENSE_LINE: u8 = 2;
 /// The line of the relay board that presses the device's button while it is high.
 pub const BUTTON_LINE: u8 = 1;
+
+/// The bench cannot be wired.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// Something over USB.
+    #[error(transparent)]
+    Usb(#[from] UsbError),
+    /// The Bluetooth controller.
+    #[error(transparent)]
+    Ble(#[from] BleError),
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// Something else of the system.
+    #[error("cannot wire the bench: {0}")]
+    Io(#[from] std::io::Error),
+}
 
 /// Told whether the device has power, or its button is pressed.
 type Follower = Box<dyn FnMut(bool) + Send>;
@@ -93,11 +115,38 @@ impl Device {
     }
 }
 
+/// The device's serial line, which goes to its own console and to the UART of the relay board.
+#[derive(Clone)]
+pub struct Line {
+    console: Peer,
+    adapter: Peer,
+}
+
+impl Line {
+    /// Sends bytes to whoever listens. What nobody is there to hear is lost, as on a wire.
+    pub fn send(&self, bytes: &[u8]) {
+        let _ = self.console.send(bytes);
+        // A closed port keeps nothing for the next one who opens it.
+        if self.adapter.lines().dtr {
+            let _ = self.adapter.send(bytes);
+        }
+    }
+
+    /// Takes what was sent to the device; waits for its console at most `time`.
+    #[must_use]
+    pub fn receive(&self, time: Duration) -> Vec<u8> {
+        let mut bytes = self.adapter.receive(Duration::ZERO);
+        bytes.extend(self.console.receive(if bytes.is_empty() { time } else { Duration::ZERO }));
+        bytes
+    }
+}
+
 /// The wired bench. Everything is pulled out when it is dropped.
 pub struct Bench {
     relay: Cable,
     cbus: Cbus,
     console: Peer,
+    adapter: Peer,
     device: Arc<Mutex<Device>>,
 }
 
@@ -105,7 +154,7 @@ impl Bench {
     /// A bench whose relay board is plugged in and whose device has no power. Serial numbers are `name` with `-relay`, `-console`, `-probe`
     /// and `-port`.
     pub fn new(name: &str, target: impl Swd + 'static) -> Result<Self, UsbError> {
-        let (relay, _uart, cbus) = Ft232r::new(&format!("{name}-relay"));
+        let (relay, adapter, cbus) = Ft232r::new(&format!("{name}-relay"));
         let (acm, console) = Acm::new(&format!("{name}-console"));
         let probe = CmsisDap::with_target(&format!("{name}-probe"), target);
         let port = Loopback::new(port(&format!("{name}-port"))).without_requests();
@@ -141,10 +190,16 @@ impl Bench {
 
         let mut relay = Cable::new(relay);
         relay.plug()?;
-        Ok(Self { relay, cbus, console, device })
+        Ok(Self { relay, cbus, console, adapter, device })
     }
 
-    /// The firmware's end of the console.
+    /// The firmware's end of its serial line.
+    #[must_use]
+    pub fn line(&self) -> Line {
+        Line { console: self.console.clone(), adapter: self.adapter.clone() }
+    }
+
+    /// The firmware's end of its own console alone.
     #[must_use]
     pub fn console(&self) -> &Peer {
         &self.console
@@ -169,6 +224,13 @@ impl Bench {
     /// Tells `follower` of the button pressed and released from now on.
     pub fn follow_button(&self, follower: impl FnMut(bool) + Send + 'static) {
         lock(&self.device).button_followers.push(Box::new(follower));
+    }
+
+    /// Tells nobody any more.
+    pub fn forget_followers(&self) {
+        let mut device = lock(&self.device);
+        device.power_followers.clear();
+        device.button_followers.clear();
     }
 
     /// Welds the relay's contact where it is, or frees it; a freed one goes to where its line is.

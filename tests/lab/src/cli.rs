@@ -2,7 +2,7 @@
 //!
 //! * `cargo lab build` prepares the machine. Done once; it takes about a minute and 140 MB of downloads.
 //! * `cargo lab run [--up udev,usb,ble,net] [--timeout 1800s] [--repo DIR] [--share DIR] -- COMMAND ARGUMENTS...` runs a command in it.
-//! * `cargo lab bench [--timeout 1800s] -- COMMAND ARGUMENTS...` runs a command in it beside the wired smart lock: [`crate::wired`].
+//! * `cargo lab bench [--device lock|hub] [--timeout 1800s] -- COMMAND ARGUMENTS...` runs a command in it beside a wired device: [`crate::wired`].
 //! * `cargo lab test [FILTER]` runs the tests that need it.
 //!
 //! Exit codes: the command's own; 2 wrong arguments, 77 no lab on this machine (skipped; 1 in CI), 124 timed out, 125 the guest died
@@ -17,12 +17,15 @@ use std::{
     time::Duration,
 };
 
-use crate::vm::{self, Job, Outcome, VmError};
+use crate::{
+    vm::{self, Job, Outcome, VmError},
+    wired::Device,
+};
 
 const USAGE: &str = "\
 usage: cargo lab build
        cargo lab run [--up udev,usb,ble,net] [--timeout 1800s] [--repo DIR] [--share DIR]... -- COMMAND [ARGUMENT]...
-       cargo lab bench [--timeout 1800s] -- COMMAND [ARGUMENT]...
+       cargo lab bench [--device lock|hub] [--timeout 1800s] -- COMMAND [ARGUMENT]...
        cargo lab test [FILTER]
   in a command under `bench`:
        lab pull|put|renumber|hang|heal console|probe|port
@@ -42,7 +45,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             Ok(job) => run(&job),
             Err(problem) => return wrong(&problem),
         },
-        Some(("bench", rest)) => match parse_run(rest).and_then(at_bench) {
+        Some(("bench", rest)) => match at_bench(rest) {
             Ok(job) => build_hilbench().and_then(|()| run(&job)),
             Err(problem) => return wrong(&problem),
         },
@@ -97,12 +100,21 @@ fn run(job: &Job) -> Result<ExitCode, VmError> {
 /// Hands on the bench, for commands beside it.
 const ORDERS: &[&str] = &["pull", "put", "renumber", "hang", "heal", "weld", "free"];
 
-/// The job with the wired bench around its command.
-fn at_bench(mut job: Job) -> Result<Job, String> {
+/// The job with the wired bench around its command. What `hilbench` records there is kept where it would be on the host.
+fn at_bench(words: &[&OsStr]) -> Result<Job, String> {
+    let (words, device) = match words {
+        [option, device, rest @ ..] if *option == "--device" => {
+            (rest, device.to_string_lossy().parse::<Device>().map(|_| *device)?)
+        }
+        _ => (words, OsStr::new("lock")),
+    };
+    let mut job = parse_run(words)?;
     let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let command = std::mem::replace(&mut job.command, vec![program.into(), "wired".into(), "--".into()]);
+    let command = std::mem::replace(&mut job.command, vec![program.into(), "wired".into(), device.into()]);
     job.command.extend(command);
     job.services = ["udev", "usb", "ble", "net"].into_iter().map(str::parse).collect::<Result<_, _>>()?;
+    let store = job.directory.join(env::var_os("HILBENCH_STORE").unwrap_or_else(|| ".hilbench".into()));
+    job.kept = Some(store);
     Ok(job)
 }
 
@@ -128,8 +140,12 @@ fn build_hilbench() -> Result<(), VmError> {
 
 /// In the guest: the bench with a command beside it.
 fn wired(words: &[&OsStr]) -> ExitCode {
-    let command: Vec<OsString> = words.iter().skip_while(|word| **word == "--").map(OsString::from).collect();
-    crate::wired::run(&command).unwrap_or_else(|error| {
+    let Some((device, command)) = words.split_first().and_then(|(device, rest)| Some((device.to_str()?.parse().ok()?, rest)))
+    else {
+        return wrong("expected a device and a command after `wired`");
+    };
+    let command: Vec<OsString> = command.iter().map(OsString::from).collect();
+    crate::wired::run(device, &command).unwrap_or_else(|error| {
         note(&error.to_string());
         ExitCode::from(125)
     })
@@ -200,7 +216,7 @@ fn parse_run(words: &[&OsStr]) -> Result<Job, String> {
         }
     }
     shares.push(directory.clone());
-    Ok(Job { command, directory, shares: without_nested(shares)?, services, timeout })
+    Ok(Job { command, directory, shares: without_nested(shares)?, kept: None, services, timeout })
 }
 
 /// Directories that the guest has itself: the host's would hide them.

@@ -15,10 +15,10 @@ use std::{
 use hilbench::virtual_dut::{CYCLES_PER_SECOND, Machine, MachineConfig};
 
 use crate::{
-    bench::Bench,
-    ble::{BleError, Characteristic, Peripheral, Radio, Uuid},
-    net::{NetError, Network},
-    usb::{Peer, UsbError, dap::Nrf51},
+    bench::{Bench, BenchError, Line},
+    ble::{Characteristic, Peripheral, Radio, Uuid},
+    net::Network,
+    usb::{UsbError, dap::Nrf51},
 };
 
 /// The lock's service over Bluetooth, and its one characteristic: whether it is locked.
@@ -28,23 +28,6 @@ pub const STATE: u128 = SERVICE + 1;
 /// What can be done with it (volume 3, part G, 3.3.1.1).
 const READ: u8 = 0x02;
 const NOTIFY: u8 = 0x10;
-
-/// The bench cannot be wired.
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// Something over USB.
-    #[error(transparent)]
-    Usb(#[from] UsbError),
-    /// The Bluetooth controller.
-    #[error(transparent)]
-    Ble(#[from] BleError),
-    /// The network.
-    #[error(transparent)]
-    Net(#[from] NetError),
-    /// Something else of the system.
-    #[error("cannot wire the bench: {0}")]
-    Io(#[from] std::io::Error),
-}
 
 /// Pin of the reset button, to ground.
 const BUTTON_PIN: u8 = 17;
@@ -75,14 +58,14 @@ impl Lock {
         let pressed = device.clone();
         bench.follow_button(move |down| pressed.with(|machine| machine.set_pin(BUTTON_PIN, down.then_some(false))));
         let ended = Arc::new(AtomicBool::new(false));
-        let (running, console, end) = (device.clone(), bench.console().clone(), Arc::clone(&ended));
-        let firmware = thread::spawn(move || live(&running, &console, &end));
+        let (running, line, end) = (device.clone(), bench.line(), Arc::clone(&ended));
+        let firmware = thread::spawn(move || live(&running, &line, &end));
         Ok(Self { bench, device, radio: None, network: None, firmware: Some(firmware), ended })
     }
 
     /// The same with everything around it: it advertises as `smart-lock`, and has a network link whose bench side is called `name` with
     /// `0`. The names are the kernel's, so there is one such bench at a time.
-    pub fn complete(name: &str, unit: u64) -> Result<Self, LockError> {
+    pub fn complete(name: &str, unit: u64) -> Result<Self, BenchError> {
         let mut lock = Self::new(name, unit)?;
         let state = Characteristic::new(Uuid::long(STATE), b"locked").properties(READ | NOTIFY);
         let radio = Radio::new(Peripheral::new("smart-lock", unit as u8).service(Uuid::long(SERVICE), vec![state]))?;
@@ -146,12 +129,12 @@ impl Drop for Lock {
 }
 
 /// Lets the device live in the time of the wall clock, and carries its serial line.
-fn live(device: &Nrf51, console: &Peer, ended: &AtomicBool) {
+fn live(device: &Nrf51, line: &Line, ended: &AtomicBool) {
     let mut start = (Instant::now(), device.with(|machine| machine.now()));
     let mut wait = SLICE;
     while !ended.load(Ordering::Relaxed) {
         // Also what the thread sleeps on.
-        let input = console.receive(wait);
+        let input = line.receive(wait);
         let due = start.1 + cycles(start.0.elapsed());
         let output = device.with(|machine| {
             machine.uart_push(&input);
@@ -163,8 +146,7 @@ fn live(device: &Nrf51, console: &Peer, ended: &AtomicBool) {
             machine.uart_take()
         });
         if !output.is_empty() {
-            // What nobody is there to hear is lost, as on a wire.
-            let _ = console.send(&output);
+            line.send(&output);
         }
         let now = device.with(|machine| machine.now());
         let late = due.saturating_sub(now);

@@ -7,6 +7,8 @@ use nix::sched::{CloneFlags, setns};
 
 /// Address of the bench's end.
 pub const BENCH: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// A second address of the bench's end, where a cloud can be that is not where names are asked for.
+pub const CLOUD: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
 /// Address of the device's end.
 pub const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
@@ -38,12 +40,20 @@ pub struct Network {
 impl Network {
     /// A network with a link that is up. The device's namespace is called `name`, the bench's port `name` with `0`.
     pub fn new(name: &str) -> Result<Self, NetError> {
+        let network = Self::without_address(name)?;
+        network.inside(&format!("ip addr add {DEVICE}/24 dev eth0"))?;
+        Ok(network)
+    }
+
+    /// The same with a device that has to find its address itself.
+    pub fn without_address(name: &str) -> Result<Self, NetError> {
         let network = Self { name: name.to_owned() };
         call(&format!("ip netns add {name}"))?;
         call(&format!("ip link add {name}0 type veth peer name eth0 netns {name}"))?;
-        call(&format!("ip addr add {BENCH}/24 dev {name}0"))?;
+        for address in [BENCH, CLOUD] {
+            call(&format!("ip addr add {address}/24 dev {name}0"))?;
+        }
         call(&format!("ip link set {name}0 up"))?;
-        network.inside(&format!("ip addr add {DEVICE}/24 dev eth0"))?;
         network.inside("ip link set lo up")?;
         network.inside("ip link set eth0 up")?;
         Ok(network)
@@ -75,16 +85,18 @@ impl Network {
 
     /// Does something as a program on the device would: on a thread in its namespace.
     pub fn on_device<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, NetError> {
-        let failed = |answer: String| NetError { command: format!("enter {}", self.name), answer };
-        let enter = || {
-            let namespace = File::open(format!("/run/netns/{}", self.name)).map_err(|error| failed(error.to_string()))?;
-            setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|error| failed(error.to_string()))?;
-            Ok(act())
-        };
-        match thread::scope(|scope| scope.spawn(enter).join()) {
+        let inside = || self.enter().map(|()| act());
+        match thread::scope(|scope| scope.spawn(inside).join()) {
             Ok(done) => done,
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    }
+
+    /// Takes this thread into the device's namespace, for good.
+    pub fn enter(&self) -> Result<(), NetError> {
+        let failed = |answer: String| NetError { command: format!("enter {}", self.name), answer };
+        let namespace = File::open(format!("/run/netns/{}", self.name)).map_err(|error| failed(error.to_string()))?;
+        setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|error| failed(error.to_string()))
     }
 
     /// Runs a command in the device's namespace.

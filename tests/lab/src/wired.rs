@@ -1,6 +1,7 @@
 //! The bench in the guest with a command at work on it, and hands to pull its cables meanwhile.
 //!
-//! `cargo lab bench -- COMMAND` boots the machine, wires the lock of `rigs/emulated-lock.yaml` and runs the command beside it. In that command
+//! `cargo lab bench -- COMMAND` boots the machine, wires the lock of `rigs/emulated-lock.yaml` (or with `--device hub` the hub of
+//! `rigs/emulated-hub.yaml`) and runs the command beside it. In that command
 //! `lab pull console` and the like do what a technician's hands would: see [`Order`].
 
 use std::{
@@ -17,8 +18,9 @@ use std::{
 };
 
 use crate::{
-    bench::Part,
-    lock::{Lock, LockError},
+    bench::{Bench, BenchError, Part},
+    hub::Hub,
+    lock::Lock,
     usb::Fault,
 };
 
@@ -27,7 +29,47 @@ pub const NAME: &str = "lock";
 /// Device id of the chip on the bench.
 pub const UNIT: u64 = 0x0123_4567_89AB_CDEF;
 
+/// The same of a bench with the hub.
+pub const HUB: &str = "hub";
+
 const SOCKET: &str = "/run/hilbench-lab";
+
+/// What is on the bench.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Device {
+    /// The smart lock, blank.
+    #[default]
+    Lock,
+    /// The smart hub, as delivered.
+    Hub,
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "lock" => Ok(Self::Lock),
+            "hub" => Ok(Self::Hub),
+            _ => Err(format!("`{text}` is not a device; they are lock, hub")),
+        }
+    }
+}
+
+/// The wired device.
+enum Wired {
+    Lock(Box<Lock>),
+    Hub(Hub),
+}
+
+impl Wired {
+    fn bench(&self) -> &Bench {
+        match self {
+            Self::Lock(lock) => lock.bench(),
+            Self::Hub(hub) => hub.bench(),
+        }
+    }
+}
 
 /// What hands do to the bench.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +116,7 @@ impl FromStr for Order {
 
 impl Order {
     /// Does it.
-    pub fn carry_out(self, lock: &Lock) -> Result<(), String> {
-        let bench = lock.bench();
+    pub fn carry_out(self, bench: &Bench) -> Result<(), String> {
         match self {
             Self::Pull(part) => bench.pull(part).map_err(|error| error.to_string()),
             Self::Put(part) => bench.put_back(part).map_err(|error| error.to_string()),
@@ -101,10 +142,16 @@ impl Order {
 }
 
 /// Wires the bench, runs the command, and gives its exit code.
-pub fn run(command: &[OsString]) -> Result<ExitCode, LockError> {
+///
+/// # Errors
+/// The bench cannot be wired, or the command not be started.
+pub fn run(device: Device, command: &[OsString]) -> Result<ExitCode, BenchError> {
     let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("there is no command"))?;
-    let lock = Arc::new(Mutex::new(Lock::complete(NAME, UNIT)?));
-    serve(&lock)?;
+    let wired = match device {
+        Device::Lock => Wired::Lock(Box::new(Lock::complete(NAME, UNIT)?)),
+        Device::Hub => Wired::Hub(Hub::complete(HUB, 1)?),
+    };
+    serve(&Arc::new(Mutex::new(wired)))?;
     // So that `hilbench` and `lab` are what was built with this.
     let here = std::env::current_exe()?;
     let mut path = OsString::from(here.parent().unwrap_or(Path::new("/")));
@@ -115,25 +162,25 @@ pub fn run(command: &[OsString]) -> Result<ExitCode, LockError> {
 }
 
 /// Takes orders until the process ends.
-fn serve(lock: &Arc<Mutex<Lock>>) -> io::Result<()> {
+fn serve(wired: &Arc<Mutex<Wired>>) -> io::Result<()> {
     drop(fs::remove_file(SOCKET));
     let listener = UnixListener::bind(SOCKET)?;
-    let lock = Arc::clone(lock);
+    let wired = Arc::clone(wired);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             // A hand that lets go in the middle of an order has not given one.
-            drop(answer(&stream, &lock));
+            drop(answer(&stream, &wired));
         }
     });
     Ok(())
 }
 
-fn answer(mut stream: &UnixStream, lock: &Mutex<Lock>) -> io::Result<()> {
+fn answer(mut stream: &UnixStream, wired: &Mutex<Wired>) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut text = String::new();
     BufReader::new(stream).read_line(&mut text)?;
-    let done =
-        Order::from_str(text.trim_end()).and_then(|order| order.carry_out(&lock.lock().unwrap_or_else(PoisonError::into_inner)));
+    let wired = wired.lock().unwrap_or_else(PoisonError::into_inner);
+    let done = Order::from_str(text.trim_end()).and_then(|order| order.carry_out(wired.bench()));
     writeln!(stream, "{}", done.err().unwrap_or_else(|| "done".to_owned()))
 }
 

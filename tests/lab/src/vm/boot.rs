@@ -32,6 +32,8 @@ pub struct Job {
     pub directory: PathBuf,
     /// Directories of the host that the guest sees, read-only, under the same path.
     pub shares: Vec<PathBuf>,
+    /// A directory that the guest may change, under the same path; made if it is not there.
+    pub kept: Option<PathBuf>,
     /// What is started before.
     pub services: Vec<Service>,
     /// How long all of it may take.
@@ -79,16 +81,16 @@ pub fn run(lab: &Lab, job: &Job, output: impl Write + Send + 'static) -> Result<
         directory: &job.directory,
         services: &job.services,
         shares: &job.shares,
+        kept: job.kept.as_deref(),
         backstop_seconds,
     };
     order.write(&scratch.0)?;
+    if let Some(kept) = &job.kept {
+        fs::create_dir_all(kept).map_err(VmError::file("create", kept))?;
+    }
 
     let mut command = lab.host_program("usr/bin/qemu-system-x86_64", "qemu-system-x86_64");
-    command.env("QEMU_MODULE_DIR", lab.root().join("usr/lib/x86_64-linux-gnu/qemu")).args(arguments(
-        lab,
-        &scratch.0,
-        &job.shares,
-    ));
+    command.env("QEMU_MODULE_DIR", lab.root().join("usr/lib/x86_64-linux-gnu/qemu")).args(arguments(lab, &scratch.0, job));
     // An end of file on standard input would close the port and block the guest's next write, so the pipe stays open until the end.
     let child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(VmError::file("start", "qemu-system-x86_64"))?;
@@ -132,7 +134,7 @@ fn console(scratch: &Path) -> String {
     fs::read(scratch.join("console.log")).map(|bytes| tool::tail(&bytes)).unwrap_or_default()
 }
 
-fn arguments(lab: &Lab, scratch: &Path, shares: &[PathBuf]) -> Vec<OsString> {
+fn arguments(lab: &Lab, scratch: &Path, job: &Job) -> Vec<OsString> {
     let accelerator = env::var("HILBENCH_LAB_ACCEL").unwrap_or_else(|_| "tcg".to_owned());
     let mut arguments: Vec<OsString> = Vec::new();
     let mut add = |option: &str, value: OsString| {
@@ -168,8 +170,12 @@ fn arguments(lab: &Lab, scratch: &Path, shares: &[PathBuf]) -> Vec<OsString> {
     add("-serial", option_value("file:", &scratch.join("console.log"), ""));
     let read_only = ",security_model=none,multidevs=remap,readonly=on,mount_tag=";
     add("-virtfs", option_value("local,path=", &lab.root(), &format!("{read_only}root")));
-    add("-virtfs", option_value("local,path=", scratch, ",security_model=none,multidevs=remap,mount_tag=scratch"));
-    for (index, share) in shares.iter().enumerate() {
+    let writable = ",security_model=none,multidevs=remap,mount_tag=";
+    add("-virtfs", option_value("local,path=", scratch, &format!("{writable}scratch")));
+    if let Some(kept) = &job.kept {
+        add("-virtfs", option_value("local,path=", kept, &format!("{writable}kept")));
+    }
+    for (index, share) in job.shares.iter().enumerate() {
         add("-virtfs", option_value("local,path=", share, &format!("{read_only}share{index}")));
     }
     arguments

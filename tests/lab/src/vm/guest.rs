@@ -59,6 +59,7 @@ pub(super) struct Order<'a> {
     pub(super) directory: &'a Path,
     pub(super) services: &'a [Service],
     pub(super) shares: &'a [PathBuf],
+    pub(super) kept: Option<&'a Path>,
     pub(super) backstop_seconds: u64,
 }
 
@@ -71,12 +72,13 @@ impl Order<'_> {
         let services: String = services.flat_map(|service| [service.name(), "\n"]).collect();
         let variables = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(passed_on));
         let variables = variables.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
-        let files: [(&str, Vec<u8>); 7] = [
+        let files: [(&str, Vec<u8>); 8] = [
             ("guest.sh", include_bytes!("../../guest/guest.sh").to_vec()),
             ("command", self.command.iter().flat_map(|part| [part.as_bytes(), b"\0"].concat()).collect()),
             ("directory", self.directory.as_os_str().as_bytes().to_vec()),
             ("services", services.into_bytes()),
             ("shares", self.shares.iter().flat_map(|share| [share.as_os_str().as_bytes(), b"\n"].concat()).collect()),
+            ("kept", self.kept.map(|kept| kept.as_os_str().as_bytes().to_vec()).unwrap_or_default()),
             ("environment", variables.flatten().collect()),
             ("backstop", self.backstop_seconds.to_string().into_bytes()),
         ];
