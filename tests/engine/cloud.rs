@@ -134,7 +134,9 @@ pub(crate) async fn beside(
         plan,
         rig,
         skipped: Vec::new(),
-        registry: Registry::new().with(Arc::new(FakeCloud(script, proven))).with(Arc::new(super::network::FakeNetwork::default())),
+        registry: Registry::new()
+            .with(Arc::new(FakeCloud(script, proven)))
+            .with(Arc::new(super::network::FakeNetwork::default())),
         clock,
         journal: journal.clone(),
         header,

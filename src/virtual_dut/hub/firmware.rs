@@ -28,7 +28,7 @@ const START: Duration = Duration::from_millis(50);
 /// Longest line on the console.
 const LONGEST: usize = 80;
 /// How often a part that waits for a setting looks at it.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// When a hub with [`Flaw::RebootOffline`] loses patience.
 const REBOOT: Duration = Duration::from_secs(4);
 /// When the watchdog ends a start that does not come up.

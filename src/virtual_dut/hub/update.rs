@@ -11,8 +11,9 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     Flaw, Hardware, UPDATE_NAME, UPDATE_PATH, UPDATE_PORT,
+    attach::Servers,
     bundle::{HEADER, Header},
-    firmware::Life,
+    firmware::{LOOK, Life},
     lock, names,
     slots::ROOM,
     trust,
@@ -59,7 +60,7 @@ pub(super) async fn run(hardware: &Hardware, life: &Life) -> Result<(), Why> {
     if lock(&hardware.slots).on_trial() {
         return Err("trial");
     }
-    let servers = life.servers().ok_or("network")?;
+    let servers = servers(hardware, life).await.ok_or("network")?;
     let address = names::resolve(&servers, UPDATE_NAME, &hardware.pace).await.ok_or("network")?;
     let mut partial = lock(&life.partial).take();
     let stream = match connect(hardware, life, SocketAddr::new(address, UPDATE_PORT)).await {
@@ -100,6 +101,20 @@ pub(super) async fn run(hardware: &Hardware, life: &Life) -> Result<(), Why> {
             Ok(())
         }
     }
+}
+
+/// Where things are. Right after a start the network may not have answered yet.
+async fn servers(hardware: &Hardware, life: &Life) -> Option<Servers> {
+    let there = async {
+        loop {
+            if let Some(servers) = life.servers() {
+                return servers;
+            }
+            hardware.pace.sleep(LOOK).await;
+        }
+    };
+    let joined = lock(&hardware.store).state().settings.network.is_some();
+    if joined { hardware.pace.within(PATIENCE, there).await } else { None }
 }
 
 async fn connect(hardware: &Hardware, life: &Life, address: SocketAddr) -> Result<Box<dyn Stream>, Why> {
