@@ -85,6 +85,7 @@ const HUB_FLAWS: &[Word] = &[
     Word { word: "portal-image", what: "Without HTTPS an update is fetched over HTTP, and installed whatever it is." },
     Word { word: "follows-redirect", what: "A redirection to plain HTTP is followed." },
     Word { word: "confirm-open", what: "An update can be confirmed without login." },
+    Word { word: "download-hangs", what: "A download is waited for, however long nothing comes." },
 ];
 
 static VIRTUAL: Keys = Keys::new(

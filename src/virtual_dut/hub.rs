@@ -129,6 +129,8 @@ pub enum Flaw {
     FollowsRedirect,
     /// An update can be confirmed without login.
     ConfirmOpen,
+    /// A download is waited for, however long nothing comes.
+    DownloadHangs,
 }
 
 impl Flaw {
@@ -164,6 +166,7 @@ impl Flaw {
         ("portal-image", Self::PortalImage),
         ("follows-redirect", Self::FollowsRedirect),
         ("confirm-open", Self::ConfirmOpen),
+        ("download-hangs", Self::DownloadHangs),
     ];
 
     /// By its word.

@@ -20,7 +20,7 @@ use crate::{
 const PLAN: &str = "tests/lab/plans/faults.yaml";
 
 /// How many moments are tried; `HILBENCH_LAB_MOMENTS` says otherwise, as a share of them in percent.
-fn moments(full: u32) -> u32 {
+pub(crate) fn moments(full: u32) -> u32 {
     let percent = std::env::var("HILBENCH_LAB_MOMENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(100_u32);
     (full * percent).div_ceil(100)
 }
