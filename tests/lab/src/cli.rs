@@ -261,6 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn a_bench_has_a_device_and_a_store_on_the_host() {
+        let at = |words: &[&str]| at_bench(&words.iter().map(OsStr::new).collect::<Vec<_>>());
+        let job = at(&["--device", "hub", "--timeout", "7s", "--", "true"]).unwrap();
+        assert_eq!(job.command[1..], ["wired", "hub", "true"]);
+        assert_eq!((job.timeout, job.services.len()), (Duration::from_secs(7), 4));
+        assert!(job.kept.is_some_and(|kept| kept.starts_with(&job.directory)));
+        assert_eq!(at(&["--", "true"]).unwrap().command[1..], ["wired", "lock", "true"]);
+        assert!(at(&["--device", "fridge", "--", "true"]).is_err_and(|error| error.contains("lock, hub")));
+    }
+
+    #[test]
     fn wrong_arguments_are_named() {
         assert!(parse(&["true"]).is_err_and(|error| error.contains("`--`")));
         assert!(parse(&["--up", "wifi", "--", "true"]).is_err_and(|error| error.contains("wifi")));
