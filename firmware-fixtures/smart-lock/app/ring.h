@@ -18,8 +18,8 @@ struct record {
 /* Erases each page of the area that holds anything but records written since the last factory reset. To be called when the store is
  * loaded, and again when a factory reset is permanent. */
 void ring_tidy(uint32_t area);
-/* Appends a record with the time of now; kinds start at 1. A cut leaves the records before, with or without the new one. At least 41 of
- * the latest are kept. */
+/* Appends a record with the time of now; kinds start at 1. A cut leaves the records before, with or without the new one. At least the
+ * latest 42 are kept, less what cuts have torn. */
 void ring_append(uint32_t area, uint32_t kind, const uint32_t data[RING_WORDS]);
 /* The record after `last`, the oldest for NULL; NULL at the end. */
 const struct record *ring_next(uint32_t area, const struct record *last);
