@@ -1,4 +1,4 @@
-//! The event log of the lock: how much it keeps, and what a cut leaves of an entry.
+//! Event log and crash dump of the lock: how much is kept, what a cut leaves of an entry, what a fault leaves.
 
 use hilbench::{
     channel::link::Exchange,
@@ -6,7 +6,7 @@ use hilbench::{
     virtual_dut::{CYCLES_PER_SECOND, StopReason},
 };
 
-use super::lock::{Lock, exchange, login};
+use super::lock::{Lock, exchange, install, login};
 
 fn unlock() -> [Exchange; 1] {
     [exchange("unlock\n", r"(?m)^ok\r", 2)]
@@ -57,4 +57,19 @@ fn an_event_that_a_cut_has_torn_is_left_out_and_the_next_one_is_kept() {
             cut.ask(&[exchange("", r"smart-lock 1\.0\.0 ready\r", 15), login(), told], &mut Vec::new());
         }
     }
+}
+
+#[test]
+fn a_fault_and_a_watchdog_are_dumped_and_noted() {
+    let mut lock = Lock::good();
+    let crash = exchange("crash\n", r"\Aok\r\nBL: reset soft\r\n(?s:.*)smart-lock 1\.0\.0 ready\r", 15);
+    // The handler's stack pointer lies in RAM, the program counter in slot A.
+    let fault = r"dump \d+ fault lr 0000[6-9a-f][0-9a-f]{3} pc 0000[6-9a-f][0-9a-f]{3} psr [0-9a-f]{8} sp 20003[0-9a-f]{3}\r\n";
+    let dump = exchange("dump\n", &format!(r"\A{fault}dump end 1\r"), 2);
+    let log = exchange("log\n", r"log \d+ fault hard\r\nlog \d+ start soft\r\nlog end 3\r", 2);
+    lock.ask(&[login(), crash, login(), dump, log], &mut Vec::new());
+    lock.ask(&install("lock-v2-hang"), &mut Vec::new());
+    let dump = exchange("dump\n", &format!(r"\A{fault}dump \d+ watchdog\r\ndump end 2\r"), 2);
+    let log = exchange("log\n", r"log \d+ start watchdog\r\nlog end \d+\r", 2);
+    lock.ask(&[login(), dump, log], &mut Vec::new());
 }
