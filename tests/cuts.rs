@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+#[path = "cuts/events.rs"]
+mod events;
 #[path = "cuts/lock.rs"]
 mod lock;
 

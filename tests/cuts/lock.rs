@@ -33,11 +33,11 @@ pub(crate) struct Lock {
     pub entry: Option<u32>,
 }
 
-fn exchange(send: &str, expect: &str, seconds: u64) -> Exchange {
+pub(crate) fn exchange(send: &str, expect: &str, seconds: u64) -> Exchange {
     Exchange { send: send.into(), expect: Some(Regex::new(expect).unwrap()), within: Duration::from_secs(seconds) }
 }
 
-fn login() -> Exchange {
+pub(crate) fn login() -> Exchange {
     exchange("login admin 24681357\n", r"(?m)^ok\r", 2)
 }
 

@@ -5,6 +5,8 @@
 
 #include "board.h"
 #include "bootlog.h"
+#include "dump.h"
+#include "events.h"
 #include "layout.h"
 #include "lock.h"
 #include "main.h"
@@ -21,6 +23,9 @@
 
 static const struct image_header *const own_header = (const struct image_header *)SLOT_A;
 
+#ifdef FAULT_DUMP_LINE
+__attribute__((aligned(4)))
+#endif
 static char line[LINE_MAX + 1];
 static uint32_t line_length;
 static const char *line_fault; /* why the line under way will be refused */
@@ -76,6 +81,7 @@ static void cmd_login(char **word)
         put_line("ok");
         break;
     case LOGIN_DENIED:
+        events_append(EVENT_DENIED, user == NOBODY ? "-" : store.users[user].name);
         put_line("denied");
         break;
     case LOGIN_WAIT:
@@ -158,6 +164,7 @@ static void cmd_lock(char **word)
 static void cmd_unlock(char **word)
 {
     (void)word;
+    events_append(EVENT_OPENED, store.users[session].name); /* first: a cut must not leave an opened door unknown */
     lock_set(true);
     answer(NULL);
 }
@@ -199,6 +206,31 @@ static void cmd_factory_reset(char **word)
     factory_reset();
 }
 
+static void cmd_log(char **word)
+{
+    (void)word;
+    events_show();
+}
+
+static void cmd_dump(char **word)
+{
+    (void)word;
+    dump_show();
+}
+
+/* The maker's test of the crash dump. */
+static void cmd_crash(char **word)
+{
+    (void)word;
+    answer(NULL);
+    uart_flush();
+    __asm volatile("udf #0");
+}
+
+#ifdef FAULT_DUMP_LINE
+const char *console_line(void) { return line; }
+#endif
+
 #ifdef FAULT_PEEK
 static void cmd_peek(char **word)
 {
@@ -231,6 +263,9 @@ static const struct command {
     {"update", cmd_update, 1, false},
     {"confirm", cmd_confirm, 0, false},
     {"reboot", cmd_reboot, 0, false},
+    {"log", cmd_log, 0, false},
+    {"dump", cmd_dump, 0, false},
+    {"crash", cmd_crash, 0, false},
 #ifdef FAULT_RESET_UNAUTHENTICATED
     {"factory-reset", cmd_factory_reset, 0, true},
 #else

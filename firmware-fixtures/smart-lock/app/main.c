@@ -4,9 +4,11 @@
 #include "board.h"
 #include "button.h"
 #include "console.h"
+#include "dump.h"
 #include "layout.h"
 #include "lock.h"
 #include "nvm.h"
+#include "ring.h"
 #include "store.h"
 #include "text.h"
 #include "uart.h"
@@ -20,6 +22,8 @@ _Noreturn void factory_reset(void)
     uart_flush();
 #endif
     store_erase();
+    ring_tidy(EVENT_PAGE);
+    ring_tidy(DUMP_PAGE);
 #ifdef FAULT_RESET_UNLOCKS
     uicr_erase();
 #endif
@@ -39,6 +43,7 @@ _Noreturn void application(void)
     button_start();
     store_load();
     users_start();
+    dump_start();
 #ifdef APP_HANG
     for (volatile bool hung = true; hung;) { /* never feeds the watchdog */
         wait_for_interrupt();

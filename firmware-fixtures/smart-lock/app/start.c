@@ -1,5 +1,6 @@
 /* Vector table and entry of the application. The bootloader forwards every exception here. */
 #include "board.h"
+#include "dump.h"
 #include "main.h"
 #include "startup.h"
 #include "uart.h"
@@ -7,6 +8,15 @@
 typedef void (*handler)(void);
 
 static void fault(void) { system_reset(); }
+
+/* All runs on the main stack, so its pointer is where the frame is: nothing was pushed on the way through the bootloader. */
+__attribute__((naked)) static void hard_fault(void)
+{
+    __asm volatile("mov r0, sp\n"
+                   "ldr r1, =dump_fault\n"
+                   "bx r1\n"
+                   ".ltorg\n");
+}
 
 static void reset(void)
 {
@@ -18,7 +28,7 @@ static void reset(void)
 #define FAULT_8 fault, fault, fault, fault, fault, fault, fault, fault
 
 __attribute__((section(".vectors"), used)) static const handler vectors[48] = {
-    (handler)link_stack, reset, fault, fault, fault, fault, fault, fault,
+    (handler)link_stack, reset, fault, hard_fault, fault, fault, fault, fault,
     FAULT_8,
     /* IRQ 0 to 7 */ fault, fault, uart_irq, fault, fault, fault, fault, fault,
     /* IRQ 8 to 15 */ tick_irq, fault, fault, fault, fault, fault, fault, fault,

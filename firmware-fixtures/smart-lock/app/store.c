@@ -54,6 +54,8 @@ static void *item_data(uint32_t item, uint32_t *size)
         return &store.autolock;
     case ITEM_FAILURES:
         return &store.failures;
+    case ITEM_EPOCH:
+        return &store.epoch;
     default:
         *size = sizeof(struct user);
         return item - ITEM_USER < USERS ? &store.users[item - ITEM_USER] : NULL;
@@ -110,7 +112,9 @@ static void move(void)
 
 static void defaults(void)
 {
+    uint32_t epoch = store.epoch;
     memset(&store, 0, sizeof store);
+    store.epoch = epoch;
     strcpy(store.name, "front-door");
     store.volume = 5;
     store.autolock = 30;
@@ -154,6 +158,9 @@ void store_save(uint32_t item)
 
 void store_erase(void)
 {
+#ifndef FAULT_RESET_KEEPS_LOG
+    store.epoch++; /* permanent with the rest: from then on no event and no dump counts any more */
+#endif
 #ifdef FAULT_RESET_IN_TWO_STEPS
     struct user users[USERS];
     memcpy(users, store.users, sizeof users);

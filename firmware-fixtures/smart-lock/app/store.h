@@ -18,10 +18,11 @@ struct store {
     uint32_t volume;   /* 0 to 10 */
     uint32_t autolock; /* seconds, 0: never */
     uint32_t failures; /* denied logins in a row */
+    uint32_t epoch;    /* factory resets so far */
     struct user users[USERS];
 };
 
-enum item { ITEM_NAME = 1, ITEM_VOLUME, ITEM_AUTOLOCK, ITEM_FAILURES, ITEM_USER };
+enum item { ITEM_NAME = 1, ITEM_VOLUME, ITEM_AUTOLOCK, ITEM_FAILURES, ITEM_EPOCH, ITEM_USER };
 
 extern struct store store;
 

@@ -11,6 +11,8 @@
 #define SCRATCH_PAGE 0x1A000u
 #define BOOTLOG_PAGE 0x1A400u /* two pages */
 #define STORE_PAGE 0x1AC00u   /* two pages */
+#define EVENT_PAGE 0x1B400u   /* two pages */
+#define DUMP_PAGE 0x1BC00u    /* two pages */
 #define FLASH_END 0x40000u
 
 #define IMAGE_MAGIC 0x314C4248u /* "HBL1" */
