@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    CLOCK_PORT, Flaw, Hardware, button,
+    ANNOUNCE_PORT, CLOCK_PORT, Flaw, Hardware, announce, api, button,
     clock::Clock,
     lock, service,
     session::{Gatekeeper, Session, Then},
@@ -53,7 +53,7 @@ pub(super) struct Life {
 }
 
 impl Life {
-    fn new(start: u32, now: Nanos) -> Self {
+    pub(super) fn new(start: u32, now: Nanos) -> Self {
         Self {
             start,
             clock: Clock::unset(),
@@ -137,6 +137,8 @@ async fn starts(hardware: &Hardware) {
             () = button::lamp(hardware, &life) => {}
             () = serve_console(hardware, &life) => {}
             () = patience(hardware, &life) => {}
+            () = api::serve(hardware, &life) => {}
+            () = announce::serve(hardware, ANNOUNCE_PORT) => {}
             () = button::held(hardware) => {
                 hardware.line.print("factory reset begins");
                 factory_reset(hardware).await;
