@@ -48,6 +48,11 @@ fn drivers() -> DriverCatalogue {
         &[("listen", true, "address"), ("names", false, "names"), ("tls", false, "TLS")],
     );
     drivers.add("cloud-mqtt", ChannelKind::Cloud, &[("listen", true, "address"), ("names", false, "names of the service")]);
+    drivers.add(
+        "https-client",
+        ChannelKind::Api,
+        &[("address", true, "address"), ("pin", true, "certificate"), ("mdns", false, "address"), ("besides", false, "address")],
+    );
     drivers
 }
 

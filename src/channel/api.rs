@@ -83,11 +83,7 @@ pub trait ApiLink: Send {
     /// Does one request over a connection of its own. Ends by itself; the caller's time may be shorter.
     fn request<'a>(&'a mut self, ask: &'a Ask) -> BoxFuture<'a, Result<Heard, LinkError>>;
     /// Tries a TCP connection to each port of the device's address, waiting `each` for an answer.
-    fn scan<'a>(
-        &'a mut self,
-        ports: &'a [RangeInclusive<u16>],
-        each: Duration,
-    ) -> BoxFuture<'a, Result<Scanned, LinkError>>;
+    fn scan<'a>(&'a mut self, ports: &'a [RangeInclusive<u16>], each: Duration) -> BoxFuture<'a, Result<Scanned, LinkError>>;
     /// Asks the device by mDNS for instances of a service (`_hub._tcp.local`). `None`: no answer.
     fn announced<'a>(&'a mut self, service: &'a str) -> BoxFuture<'a, Result<Option<Vec<Instance>>, LinkError>>;
 }

@@ -19,6 +19,7 @@ use crate::channel::{
 };
 
 use certificate::Pin;
+pub use certificate::fingerprint;
 
 /// Reaches the device's local API over HTTPS.
 #[derive(Debug, Clone, Copy)]
@@ -88,11 +89,7 @@ impl ApiLink for Client {
         Box::pin(http::request(self.address, self.pin, ask))
     }
 
-    fn scan<'a>(
-        &'a mut self,
-        ports: &'a [RangeInclusive<u16>],
-        each: Duration,
-    ) -> BoxFuture<'a, Result<Scanned, LinkError>> {
+    fn scan<'a>(&'a mut self, ports: &'a [RangeInclusive<u16>], each: Duration) -> BoxFuture<'a, Result<Scanned, LinkError>> {
         Box::pin(scan::scan(self.address.ip(), self.besides, ports, each))
     }
 

@@ -159,7 +159,11 @@ impl Executor {
     fn ports(&self, text: &Template) -> Result<Vec<std::ops::RangeInclusive<u16>>, Ended> {
         let text = self.text(text)?;
         ports(&text).ok_or_else(|| {
-            Ended::judged(Verdict::Inconclusive, code::NOT_DECLARED, format!("`{text}` is no list of ports such as '22, 8000-8100'"))
+            Ended::judged(
+                Verdict::Inconclusive,
+                code::NOT_DECLARED,
+                format!("`{text}` is no list of ports such as '22, 8000-8100'"),
+            )
         })
     }
 
@@ -199,7 +203,8 @@ fn shown(text: &str) -> String {
 fn named<'a>(ports: impl Iterator<Item = &'a u16>) -> String {
     let mut names: Vec<_> = ports.take(NAMED + 1).map(u16::to_string).collect();
     if names.len() > NAMED {
-        names[NAMED] = "and more".to_owned();
+        names.truncate(NAMED);
+        names.push("and more".to_owned());
     }
     names.join(", ")
 }
@@ -218,7 +223,8 @@ fn scan(scanned: &Scanned, declared: impl Fn(u16) -> bool, fail_as: &FailAs) -> 
         return Err(failed(Some(fail_as), "", &text));
     }
     if scanned.open.is_empty() {
-        let text = format!("no declared port was found open, so nothing shows that an open one would be seen ({})", told(scanned));
+        let text =
+            format!("no declared port was found open, so nothing shows that an open one would be seen ({})", told(scanned));
         return Err(Ended::judged(Verdict::Inconclusive, code::NO_WITNESS, text));
     }
     Ok(Passed { evidence: Vec::new(), judged: true })

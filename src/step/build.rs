@@ -1,8 +1,8 @@
 //! From a checked document to steps.
 
 use super::{
-    Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, api, ble, cloud, line, network, probe, prompt,
-    reconnect, supply, usb,
+    Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, api, ble, cloud, line, network, probe,
+    prompt, reconnect, supply, usb,
 };
 use crate::document::{Data, Map, Value};
 

@@ -8,8 +8,6 @@ use std::{
     sync::Arc,
 };
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Gone, LATCH, Relay, Wired, at_path, registry};
 use crate::{
     channel::{
@@ -17,7 +15,7 @@ use crate::{
         link::{ChannelKind, Driver, LinkError, Opened, Parameters},
         operator::Ask,
     },
-    driver::serial::Serial,
+    driver::{api::fingerprint, serial::Serial},
     rig::model::Rig,
     virtual_dut::hub::{CLOCK_PORT, Flaw, Hub, HubConfig, SERVICE_PORT},
 };
@@ -127,8 +125,7 @@ pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, ask: &Arc<
     };
     let hub = Arc::new(Hub::start(config)?);
     // As whoever sets up a bench reads it off the device.
-    let certificate: String = Sha256::digest(hub.certificate()).iter().map(|byte| format!("{byte:02x}")).collect();
-    fill(rig, CERTIFICATE, &certificate);
+    fill(rig, CERTIFICATE, &fingerprint(hub.certificate()));
     let identity = format!("{} in {}", rig.name, store.display());
     let registry = registry(&super::VirtualChannels::default(), ask).with_all(drivers(Some((&hub, &identity))));
     Ok(Wired { registry, clock: hub.clock(), hold: Some(Box::new(hub)) })

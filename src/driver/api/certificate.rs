@@ -1,6 +1,9 @@
 //! Which certificate the device is expected to show: a device on a local network has one of its own, which no authority vouches for.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
@@ -26,13 +29,23 @@ impl Pin {
         Some(Self(bytes))
     }
 
-    fn of(certificate: &CertificateDer<'_>) -> Self {
+    fn of(certificate: &[u8]) -> Self {
         Self(Sha256::digest(certificate).into())
     }
 
     fn hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.0.iter().fold(String::new(), |mut text, byte| {
+            // Writing to a text cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
+}
+
+/// SHA-256 of a certificate (DER) as the parameter `pin` has it: 64 hex digits.
+#[must_use]
+pub fn fingerprint(certificate: &[u8]) -> String {
+    Pin::of(certificate).hex()
 }
 
 /// Where the certificate of a stranger is left: the error of TLS does not carry it.

@@ -93,6 +93,9 @@ mod tests {
         let [own, everywhere] = [&own, &everywhere].map(|listener| listener.local_addr().unwrap().port());
         let ports = [own..=own, everywhere..=everywhere];
         assert_eq!(scan(device, None, &ports, EACH).await.unwrap().open, [own, everywhere].into());
-        assert_eq!(scan(device, Some(besides), &ports, EACH).await.unwrap(), Scanned { open: [own].into(), closed: 1, silent: 0 });
+        assert_eq!(
+            scan(device, Some(besides), &ports, EACH).await.unwrap(),
+            Scanned { open: [own].into(), closed: 1, silent: 0 }
+        );
     }
 }

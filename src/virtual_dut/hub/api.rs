@@ -66,10 +66,7 @@ impl Identity {
 pub(super) async fn serve(hardware: &Hardware, life: &Life) {
     tokio::join!(listen(hardware, super::API_PORT, |stream| serve_one(stream, hardware, life)), async {
         if hardware.config.flaw == Some(Flaw::DebugPort) {
-            listen(hardware, super::DEBUG_PORT, |mut stream| async move {
-                stream.write_all(b"hub debug\r\n# ").await
-            })
-            .await;
+            listen(hardware, super::DEBUG_PORT, |mut stream| async move { stream.write_all(b"hub debug\r\n# ").await }).await;
         }
     });
 }
