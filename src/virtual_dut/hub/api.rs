@@ -124,6 +124,7 @@ fn answer(method: &str, path: &str, bearer: Option<&str>, body: &[u8], hardware:
     // What is no JSON object has no fields.
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let field = |name: &str| body.get(name).and_then(Value::as_str);
+    // The console takes the gate before the store. The firmware is one task, so the two never wait for each other.
     let mut store = lock(&hardware.store);
     let pin = |store: &super::store::Store| {
         let (pin, settings) = (field("pin").unwrap_or_default(), &store.state().settings);
@@ -140,7 +141,7 @@ fn answer(method: &str, path: &str, bearer: Option<&str>, body: &[u8], hardware:
     };
     match (method, path) {
         ("GET", "/status") => {
-            let version = super::lock(&hardware.slots).version().to_owned();
+            let version = lock(&hardware.slots).version().to_owned();
             let settings = &store.state().settings;
             let mut status = json!({ "name": settings.name(), "version": version, "set-up": settings.network.is_some() });
             if flaw == Some(Flaw::StatusSecret) {
