@@ -3,6 +3,7 @@
 //! [`link`] holds the small traits that drivers implement, [`clock`] the time base that both sides share. The tasks that own the
 //! I/O and the byte matcher live beside them. Steps of a plan never touch a link themselves: they wait for these tasks.
 
+pub mod api;
 pub mod ble;
 pub mod capture;
 pub mod clock;

@@ -5,6 +5,7 @@
 //! behaviour of the device.
 
 pub mod access;
+pub mod api;
 pub mod ble;
 pub mod button;
 pub mod cloud;

@@ -10,6 +10,7 @@
 //!
 //! The engine never names a driver: the caller hands it a [`registry::Registry`].
 
+mod api;
 pub mod bench;
 mod ble;
 mod cloud;

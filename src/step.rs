@@ -4,6 +4,7 @@
 //! [`check`] finds what a table of keys cannot express: names that nothing defines, patterns that do not compile, channels of the
 //! wrong kind.
 
+pub mod api;
 pub mod ble;
 pub mod build;
 pub mod check;
@@ -283,6 +284,13 @@ pub enum StepKind {
         channel: String,
         /// What.
         step: cloud::CloudStep,
+    },
+    /// Something on the device's own network services.
+    Api {
+        /// API channel.
+        channel: String,
+        /// What.
+        step: api::ApiStep,
     },
     /// Ask the operator.
     Prompt(Box<prompt::PromptStep>),

@@ -40,6 +40,8 @@ use tokio::{
     sync::mpsc,
 };
 
+#[path = "engine/api.rs"]
+mod api;
 #[path = "engine/cloud.rs"]
 mod cloud;
 #[path = "engine/reconnect.rs"]

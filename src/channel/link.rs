@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    api::ApiLink,
     ble::BleLink,
     clock::BoxFuture,
     cloud::CloudLink,
@@ -281,6 +282,8 @@ pub enum Opened {
     Network(Box<dyn NetworkLink>),
     /// The services that the device talks to.
     Cloud(Box<dyn CloudLink>),
+    /// What the device offers on its own network.
+    Api(Box<dyn ApiLink>),
 }
 
 /// What kind of channel a driver provides.
@@ -302,6 +305,8 @@ pub enum ChannelKind {
     Network,
     /// The services that the device talks to.
     Cloud,
+    /// What the device offers on its own network.
+    Api,
 }
 
 /// Code that opens one kind of instrument.

@@ -23,6 +23,7 @@ use crate::{
         operator::{Ask, Nobody},
     },
     driver::{
+        api::HttpsClient,
         ble::Ble,
         button,
         cloud::{CloudHttps, CloudMqtt, TlsInterposer},
@@ -229,6 +230,7 @@ fn registry(channels: &VirtualChannels, ask: &Arc<dyn Ask>) -> Registry {
         .with(Arc::new(UsbPortSupply))
         .with(Arc::new(CloudMqtt))
         .with(Arc::new(CloudHttps))
+        .with(Arc::new(HttpsClient))
         .with(Arc::new(TlsInterposer))
         .with(Arc::new(UsbHub))
         .with(Arc::new(Usb))

@@ -127,6 +127,7 @@ fn kind(word: &str) -> Option<ChannelKind> {
         "ble" => ChannelKind::Ble,
         "network" => ChannelKind::Network,
         "cloud" => ChannelKind::Cloud,
+        "api" => ChannelKind::Api,
         _ => return None,
     })
 }

@@ -47,7 +47,7 @@ pub static RIG: Keys = Keys::new(
 
 static VIRTUAL_HUB: Keys = Keys::new(
     "virtual-hub",
-    "The device is the smart hub, which runs in this process on an address of its own (127.x.y.z). `{bench}` stands for that address in the parameters of the channels, `{other}` for a second one.",
+    "The device is the smart hub, which runs in this process on an address of its own (127.x.y.z). `{bench}` stands for that address in the parameters of the channels, `{other}` for a second one, `{device}` for that of the hub itself, where its local API is, and `{certificate}` for the SHA-256 of the API's certificate.",
     &[
         Key::optional("seed", Shape::Integer(0, i64::MAX), "Seed of everything random in the device. Default: 1."),
         Key::optional("flaw", Shape::Word(HUB_FLAWS), "The one thing that this hub does wrong. Default: nothing."),
@@ -86,6 +86,13 @@ const HUB_FLAWS: &[Word] = &[
     Word { word: "follows-redirect", what: "A redirection to plain HTTP is followed." },
     Word { word: "confirm-open", what: "An update can be confirmed without login." },
     Word { word: "download-hangs", what: "A download is waited for, however long nothing comes." },
+    Word { word: "api-open", what: "The local API tells the settings without a login." },
+    Word { word: "login-unlimited", what: "The local API takes any number of PINs." },
+    Word { word: "setup-open", what: "Set-up over the local API stays open once the hub is set up." },
+    Word { word: "debug-port", what: "A debug port that is not declared is open." },
+    Word { word: "status-secret", what: "The status, which anybody may read, holds what the hub joins its network with." },
+    Word { word: "mdns-secret", what: "The hub announces by mDNS what it joins its network with." },
+    Word { word: "logout-keeps-token", what: "A logout leaves the session's token valid." },
 ];
 
 static VIRTUAL: Keys = Keys::new(
@@ -202,6 +209,7 @@ const KINDS: &[Word] = &[
     Word { word: "ble", what: "Bluetooth Low Energy." },
     Word { word: "network", what: "The device's network." },
     Word { word: "cloud", what: "The services that the device talks to." },
+    Word { word: "api", what: "What the device offers on its own network." },
 ];
 
 static IMAGE: Keys = Keys::new(

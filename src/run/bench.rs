@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     channel::{
+        api::ApiLink,
         ble::{BleLink, notifications::Notifications},
         clock::Clock,
         cloud::{CloudLink, CloudLog},
@@ -51,6 +52,8 @@ pub struct Bench {
     pub networks: BTreeMap<String, Mutex<Box<dyn NetworkLink>>>,
     /// Clouds.
     pub clouds: BTreeMap<String, Mutex<Box<dyn CloudLink>>>,
+    /// Clients of what the device offers.
+    pub apis: BTreeMap<String, Mutex<Box<dyn ApiLink>>>,
     /// What happened at the clouds. Read without the link, which may be busy.
     pub cloud_logs: BTreeMap<String, Arc<CloudLog>>,
     /// Whether the unit may lose everything on it.
@@ -87,6 +90,7 @@ impl Bench {
             notifications: BTreeMap::new(),
             networks: BTreeMap::new(),
             clouds: BTreeMap::new(),
+            apis: BTreeMap::new(),
             cloud_logs: BTreeMap::new(),
             sacrificial: rig.sacrificial,
             clock: Arc::clone(&clock),
@@ -144,6 +148,7 @@ impl Bench {
                     }
                     bench.networks.insert(name.clone(), Mutex::new(link));
                 }
+                Opened::Api(link) => drop(bench.apis.insert(name.clone(), Mutex::new(link))),
                 Opened::Cloud(mut link) => {
                     link.watch(stream_notices(name, recorder, &clock));
                     bench.cloud_logs.insert(name.clone(), link.log());
@@ -287,6 +292,7 @@ impl Bench {
         self.probes.clear();
         self.usbs.clear();
         self.networks.clear();
+        self.apis.clear();
         self.clouds.clear();
         self.cloud_logs.clear();
     }

@@ -47,6 +47,7 @@ pub fn step(step: &Step) -> String {
         StepKind::Ble { channel, step } => step.describe(channel),
         StepKind::Network { channel, step } => step.describe(channel),
         StepKind::Cloud { channel, step } => step.describe(channel),
+        StepKind::Api { channel, step } => step.describe(channel),
         StepKind::Reconnect(step) => step.describe(),
         StepKind::Button { channel, pressed } => format!("{} {channel}", if *pressed { "press and hold" } else { "release" }),
         StepKind::MeasureSupply { channel, step } => step.describe(channel),

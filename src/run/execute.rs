@@ -212,6 +212,7 @@ impl Executor {
                 StepKind::Ble { channel, step } => self.ble(channel, step, id).await,
                 StepKind::Network { channel, step } => self.network(channel, step, id).await,
                 StepKind::Cloud { channel, step } => self.cloud(channel, step, id).await,
+                StepKind::Api { channel, step } => self.api(channel, step, id).await,
                 StepKind::Reconnect(step) => self.reconnect(step, id).await,
                 StepKind::Button { channel, pressed } => self.button(channel, *pressed, id).await,
                 StepKind::MeasureSupply { channel, step } => self.measure_supply(channel, step, id).await,

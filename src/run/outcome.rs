@@ -26,6 +26,8 @@ pub mod code {
     pub const NO_LINK: &str = "NO-LINK";
     /// The device profile does not declare what the step compares with.
     pub const NOT_DECLARED: &str = "NOT-DECLARED";
+    /// Who answers has another certificate than the rig says.
+    pub const CERTIFICATE: &str = "CERTIFICATE";
     /// The operator was asked and did not answer, or not in a way that tells.
     pub const OPERATOR: &str = "OPERATOR";
     /// The case or run took longer than allowed.

@@ -1,8 +1,8 @@
 //! From a checked document to steps.
 
 use super::{
-    Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, ble, cloud, line, network, probe, prompt,
-    reconnect, supply, usb,
+    Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, api, ble, cloud, line, network, probe,
+    prompt, reconnect, supply, usb,
 };
 use crate::document::{Data, Map, Value};
 
@@ -164,6 +164,7 @@ fn family(name: &str, channel: String, map: &Map) -> Option<StepKind> {
         .or_else(|| ble::step(name, map).map(|step| StepKind::Ble { channel: channel.clone(), step }))
         .or_else(|| network::step(name, map).map(|step| StepKind::Network { channel: channel.clone(), step }))
         .or_else(|| cloud::step(name, map).map(|step| StepKind::Cloud { channel: channel.clone(), step }))
+        .or_else(|| api::step(name, map).map(|step| StepKind::Api { channel: channel.clone(), step }))
         .or_else(|| reconnect::step(name, map).map(StepKind::Reconnect))
 }
 

@@ -30,6 +30,7 @@ pub const fn kind_noun(kind: ChannelKind) -> &'static str {
         ChannelKind::Ble => "a Bluetooth link",
         ChannelKind::Network => "a network",
         ChannelKind::Cloud => "a cloud",
+        ChannelKind::Api => "an API",
     }
 }
 
@@ -81,6 +82,7 @@ fn kind_of(step: &str) -> Option<ChannelKind> {
         name if name.starts_with("ble-") => ChannelKind::Ble,
         name if name.starts_with("network-") => ChannelKind::Network,
         name if name.starts_with("cloud-") => ChannelKind::Cloud,
+        name if name.starts_with("api-") => ChannelKind::Api,
         _ => return None,
     })
 }
@@ -148,6 +150,17 @@ impl Walk<'_> {
                 let captures = self.patterns(map, &["pattern"]);
                 self.known.extend(captures);
             }
+            "api-request" => {
+                self.templates(map, &["path", "body", "bearer"]);
+                map.list("lacks").iter().for_each(|value| drop(self.template(value)));
+                let captures = self.patterns(map, &["pattern"]);
+                self.known.extend(captures);
+            }
+            "api-scan" => self.templates(map, &["ports", "declared"]),
+            "api-mdns" => {
+                self.templates(map, &["service", "keys"]);
+                map.list("lacks").iter().for_each(|value| drop(self.template(value)));
+            }
             "cloud-publish" => self.templates(map, &["topic", "payload"]),
             "cloud-offer" => {
                 self.templates(map, &["path", "image"]);
@@ -196,7 +209,8 @@ impl Walk<'_> {
             name if name.starts_with("usb-") => self.usb(entry),
             _ => {}
         }
-        if let Some((key, why)) = super::network::contradiction(&entry.name, map) {
+        let contradiction = super::network::contradiction(&entry.name, map);
+        if let Some((key, why)) = contradiction.or_else(|| super::api::contradiction(&entry.name, map)) {
             let place = map.known.iter().find(|known| known.name == key).map_or(&entry.place, |known| &known.value.place);
             self.push(Diagnostic::new(Code::KeyConflict, place.clone(), why));
         }

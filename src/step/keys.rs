@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ble, cloud, line, network, probe, prompt, reconnect, supply, usb};
+use super::{api, ble, cloud, line, network, probe, prompt, reconnect, supply, usb};
 use crate::document::{Group, Key, Keys, OneOf, Shape, Word};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -112,6 +112,9 @@ pub static STEP: OneOf = OneOf {
         Key::needed("cloud-offer", Shape::Map(&cloud::OFFER), cloud::OFFER.what),
         Key::needed("cloud-attempts", Shape::Map(&cloud::ATTEMPTS), cloud::ATTEMPTS.what),
         Key::needed("cloud-intervals", Shape::Map(&cloud::INTERVALS), cloud::INTERVALS.what),
+        Key::needed("api-request", Shape::Map(&api::REQUEST), api::REQUEST.what),
+        Key::needed("api-scan", Shape::Map(&api::SCAN), api::SCAN.what),
+        Key::needed("api-mdns", Shape::Map(&api::MDNS), api::MDNS.what),
         Key::needed("back-off", Shape::Map(&reconnect::BACK_OFF), reconnect::BACK_OFF.what),
         Key::needed("intervals-differ", Shape::Map(&reconnect::DIFFER), reconnect::DIFFER.what),
         Key::needed("fleet", Shape::Map(&reconnect::FLEET), reconnect::FLEET.what),

@@ -4,6 +4,8 @@
 //! sockets, so it meets the same network and cloud drivers as a device on hardware. It is quick: delays and limits are seconds where a
 //! product has minutes, so that a plan that waits for them takes minutes. Each [`Flaw`] is one change against the good hub.
 
+mod announce;
+mod api;
 mod attach;
 mod bundle;
 mod button;
@@ -35,7 +37,7 @@ use std::{
 use tokio::{sync::watch, task::AbortHandle};
 
 pub use self::attach::Attachment;
-use self::{button::Contact, console::Line, pace::Pace, slots::Slots, store::Store};
+use self::{api::Identity, button::Contact, console::Line, pace::Pace, slots::Slots, store::Store};
 use super::bench::{latch_read, latch_write};
 use crate::{
     channel::{
@@ -58,6 +60,14 @@ pub const UPDATE_PORT: u16 = 8443;
 pub const PLAIN_PORT: u16 = 1080;
 /// Name of the service for updates, which its certificate must hold.
 pub const UPDATE_NAME: &str = "update.hub.example";
+/// Port on the hub's own address where its local API is (HTTPS).
+pub const API_PORT: u16 = 9443;
+/// Port there where it answers mDNS.
+pub const ANNOUNCE_PORT: u16 = 5454;
+/// Port there where a hub with [`Flaw::DebugPort`] has a shell.
+pub const DEBUG_PORT: u16 = 2323;
+/// Name in the certificate of the local API.
+pub const API_NAME: &str = "smart-hub.local";
 /// What the hub asks it for.
 const UPDATE_PATH: &str = "/smart-hub.bundle";
 /// Name of the service, which its certificate must hold.
@@ -131,6 +141,20 @@ pub enum Flaw {
     ConfirmOpen,
     /// A download is waited for, however long nothing comes.
     DownloadHangs,
+    /// The local API tells the settings without a login.
+    ApiOpen,
+    /// The local API takes any number of PINs.
+    LoginUnlimited,
+    /// Set-up over the local API stays open once the hub is set up.
+    SetupOpen,
+    /// A debug port that is not declared is open.
+    DebugPort,
+    /// The status, which anybody may read, holds what the hub joins its network with.
+    StatusSecret,
+    /// The hub announces by mDNS what it joins its network with.
+    MdnsSecret,
+    /// A logout leaves the session's token valid.
+    LogoutKeepsToken,
 }
 
 impl Flaw {
@@ -167,6 +191,13 @@ impl Flaw {
         ("follows-redirect", Self::FollowsRedirect),
         ("confirm-open", Self::ConfirmOpen),
         ("download-hangs", Self::DownloadHangs),
+        ("api-open", Self::ApiOpen),
+        ("login-unlimited", Self::LoginUnlimited),
+        ("setup-open", Self::SetupOpen),
+        ("debug-port", Self::DebugPort),
+        ("status-secret", Self::StatusSecret),
+        ("mdns-secret", Self::MdnsSecret),
+        ("logout-keeps-token", Self::LogoutKeepsToken),
     ];
 
     /// By its word.
@@ -196,6 +227,7 @@ pub struct HubConfig {
 /// What outlives a power-on: the flash, the wires.
 struct Hardware {
     config: HubConfig,
+    identity: Identity,
     line: Line,
     store: Mutex<Store>,
     slots: Mutex<Slots>,
@@ -228,9 +260,10 @@ impl Hub {
         let line = Line::open().map_err(|error| failed(format!("no pseudo-terminal: {error}")))?;
         let (store, running) = (Mutex::new(Store::delivered(NETWORK)), Mutex::default());
         let slots = Mutex::new(Slots::delivered());
+        let identity = Identity::made().map_err(|error| failed(format!("no certificate: {error}")))?;
         let contact = watch::Sender::new(Contact::default());
         let (turns, pace) = (AtomicU64::new(0), Arc::new(Pace::start()));
-        let hub = Self(Arc::new(Hardware { config, line, store, slots, contact, running, turns, pace }));
+        let hub = Self(Arc::new(Hardware { config, identity, line, store, slots, contact, running, turns, pace }));
         tokio::spawn(keep_pace(Arc::downgrade(&hub.0)));
         if up == Some(true) {
             Hardware::power(&hub.0, true);
@@ -242,6 +275,12 @@ impl Hub {
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(BenchClock { pace: Arc::clone(&self.0.pace), hardware: Arc::downgrade(&self.0) })
+    }
+
+    /// Certificate (DER) of its local API, which it was delivered with.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        &self.0.identity.certificate
     }
 
     /// Path of the serial port, to be opened by the `serial` driver.

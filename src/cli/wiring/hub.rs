@@ -15,7 +15,7 @@ use crate::{
         link::{ChannelKind, Driver, LinkError, Opened, Parameters},
         operator::Ask,
     },
-    driver::serial::Serial,
+    driver::{api::fingerprint, serial::Serial},
     rig::model::Rig,
     virtual_dut::hub::{Attachment, CLOCK_PORT, Flaw, Hub, HubConfig, SERVICE_PORT},
 };
@@ -24,6 +24,10 @@ use crate::{
 const BENCH: &str = "{bench}";
 /// What stands for a second address, where the hub has nothing: for what a network puts in the place of a service.
 const OTHER: &str = "{other}";
+/// What stands for the hub's own address, where only the hub is.
+const DEVICE: &str = "{device}";
+/// What stands for the SHA-256 of the certificate of its local API.
+const CERTIFICATE: &str = "{certificate}";
 /// Addresses tried before there is none.
 const TRIES: u32 = 64;
 
@@ -54,15 +58,20 @@ pub(super) fn somewhere(rig: &Rig) -> Cow<'_, Rig> {
         return Cow::Borrowed(rig);
     }
     let mut rig = rig.clone();
-    place(&mut rig, Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
+    place(&mut rig, Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3));
+    fill(&mut rig, CERTIFICATE, &"0".repeat(64));
     Cow::Owned(rig)
 }
 
-fn place(rig: &mut Rig, address: Ipv4Addr, other: Ipv4Addr) {
-    for spec in rig.channels.values_mut() {
-        for value in spec.parameters.values.values_mut() {
-            *value = value.replace(BENCH, &address.to_string()).replace(OTHER, &other.to_string());
-        }
+fn place(rig: &mut Rig, address: Ipv4Addr, other: Ipv4Addr, device: Ipv4Addr) {
+    for (name, address) in [(BENCH, address), (OTHER, other), (DEVICE, device)] {
+        fill(rig, name, &address.to_string());
+    }
+}
+
+fn fill(rig: &mut Rig, name: &str, with: &str) {
+    for value in rig.channels.values_mut().flat_map(|spec| spec.parameters.values.values_mut()) {
+        *value = value.replace(name, with);
     }
 }
 
@@ -86,7 +95,8 @@ fn free_address() -> Result<Ipv4Addr, LinkError> {
 pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, ask: &Arc<dyn Ask>) -> Result<Wired, LinkError> {
     let (seed_of_rig, flaw) = rig.virtual_hub.as_ref().map(|hub| (hub.seed, hub.flaw.clone())).unwrap_or_default();
     let address = free_address()?;
-    place(rig, address, free_address()?);
+    let own = free_address()?;
+    place(rig, address, free_address()?, own);
     let state = store.join("state");
     let name = rig.name.replace(['/', '\\', '.'], "-");
     let (latch, authority) = (state.join(format!("{name}.supply")), state.join(format!("{name}.pem")));
@@ -107,12 +117,14 @@ pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, ask: &Arc<
     let config = HubConfig {
         name: rig.name.clone(),
         latch: Some(latch),
-        attachment: Attachment::Loopback(address.into()),
+        attachment: Attachment::Loopback { bench: address, own },
         authority,
         seed: seed.unwrap_or(seed_of_rig),
         flaw: flaw.as_deref().and_then(Flaw::named),
     };
     let hub = Arc::new(Hub::start(config)?);
+    // As whoever sets up a bench reads it off the device.
+    fill(rig, CERTIFICATE, &fingerprint(hub.certificate()));
     let identity = format!("{} in {}", rig.name, store.display());
     let registry = registry(&super::VirtualChannels::default(), ask).with_all(drivers(Some((&hub, &identity))));
     Ok(Wired { registry, clock: hub.clock(), hold: Some(Box::new(hub)) })

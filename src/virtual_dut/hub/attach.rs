@@ -1,7 +1,7 @@
 //! Where the hub's network is: on loopback, at an address of the bench, or at a port of its own that it lets DHCP configure.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, process::Command};
 
 use super::{
-    CLOCK_PORT, Hardware, NAME_PORT, PLAIN_PORT, SERVICE_NAME, SERVICE_PORT,
+    ANNOUNCE_PORT, CLOCK_PORT, Hardware, NAME_PORT, PLAIN_PORT, SERVICE_NAME, SERVICE_PORT, announce,
     dhcp::{self, Answer, Ask, Lease, Offer},
     names,
     pace::Pace,
@@ -24,18 +24,35 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// How the hub is connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attachment {
-    /// Over loopback: service, time and names are at this address.
-    Loopback(IpAddr),
+    /// Over loopback.
+    Loopback {
+        /// Where service, time and names are.
+        bench: Ipv4Addr,
+        /// The hub's own address, where its local API is.
+        own: Ipv4Addr,
+    },
     /// By a network port (`eth0`), in the network namespace of the thread on which the hub was started. The hub sets it up with `ip`, which needs
     /// CAP_NET_ADMIN; names and time are asked for at the ports of the standards.
     Port(String),
+}
+
+impl Attachment {
+    /// Address at which the hub listens.
+    pub(super) fn listens(&self) -> Ipv4Addr {
+        match self {
+            Self::Loopback { own, .. } => *own,
+            Self::Port(_) => Ipv4Addr::UNSPECIFIED,
+        }
+    }
 }
 
 /// Where things are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Servers {
     /// Which of the hub's own addresses it asks from.
-    local: IpAddr,
+    local: Ipv4Addr,
+    /// Address and port at which the hub is to be found by mDNS.
+    pub(super) announces: (Ipv4Addr, u16),
     pub(super) names: SocketAddr,
     pub(super) clock: SocketAddr,
     /// Its service, where it need not be asked for by name.
@@ -45,14 +62,16 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    fn on_loopback(address: IpAddr) -> Self {
-        let at = |port| SocketAddr::new(address, port);
-        Self { local: address, names: at(NAME_PORT), clock: at(CLOCK_PORT), service: Some(at(SERVICE_PORT)), plain: PLAIN_PORT }
+    fn on_loopback(bench: Ipv4Addr, own: Ipv4Addr) -> Self {
+        let at = |port| SocketAddr::from((bench, port));
+        let (names, clock, service) = (at(NAME_PORT), at(CLOCK_PORT), Some(at(SERVICE_PORT)));
+        Self { local: bench, announces: (own, ANNOUNCE_PORT), names, clock, service, plain: PLAIN_PORT }
     }
 
     fn behind(lease: &Lease) -> Self {
         let (names, clock) = (SocketAddr::from((lease.names, 53)), SocketAddr::from((lease.clock, 123)));
-        Self { local: Ipv4Addr::UNSPECIFIED.into(), names, clock, service: None, plain: 80 }
+        let announces = (lease.address, announce::MDNS);
+        Self { local: Ipv4Addr::UNSPECIFIED, announces, names, clock, service: None, plain: 80 }
     }
 
     /// A socket to ask one of them by.
@@ -74,7 +93,7 @@ impl Servers {
 /// Waits until the network is there.
 pub(super) async fn attached(hardware: &Hardware) -> (Servers, Option<Lease>) {
     match &hardware.config.attachment {
-        Attachment::Loopback(address) => (Servers::on_loopback(*address), None),
+        Attachment::Loopback { bench, own } => (Servers::on_loopback(*bench, *own), None),
         Attachment::Port(port) => loop {
             if let Some(lease) = first(port, hardware).await {
                 return (Servers::behind(&lease), Some(lease));

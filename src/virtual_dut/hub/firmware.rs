@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Flaw, Hardware,
+    Flaw, Hardware, announce, api,
     attach::{self, Servers},
     button,
     clock::Clock,
@@ -56,7 +56,7 @@ pub(super) struct Life {
 }
 
 impl Life {
-    fn new(start: u32, now: Nanos) -> Self {
+    pub(super) fn new(start: u32, now: Nanos) -> Self {
         Self {
             start,
             clock: Clock::unset(),
@@ -142,10 +142,11 @@ async fn starts(hardware: &Hardware) {
         hardware.line.print(&format!("smart-hub {} ready", started.version));
         let life = Life::new(start, hardware.now());
         tokio::select! {
-            () = joined(hardware, &life) => {}
+            () = networked(hardware, &life) => {}
             () = button::lamp(hardware, &life) => {}
             () = serve_console(hardware, &life) => {}
             () = patience(hardware, &life) => {}
+            () = api::serve(hardware, &life) => {}
             () = button::held(hardware) => {
                 hardware.line.print("factory reset begins");
                 factory_reset(hardware).await;
@@ -155,28 +156,36 @@ async fn starts(hardware: &Hardware) {
     }
 }
 
-/// What needs the network, while there is something to join it with.
-async fn joined(hardware: &Hardware, life: &Life) {
+/// What needs an address, while there is one.
+async fn networked(hardware: &Hardware, life: &Life) {
     loop {
-        until_joined(hardware, true).await;
+        let (servers, lease) = attach::attached(hardware).await;
         tokio::select! {
-            () = until_joined(hardware, false) => {}
-            () = connected(hardware, life) => {}
+            () = attach::lost(hardware, lease) => {}
+            () = announce::serve(hardware, &servers) => {}
+            () = joined(hardware, life, &servers) => {}
         }
-        *lock(&life.servers) = None;
-        life.set_connected(false, hardware.now());
+        left(hardware, life);
     }
 }
 
-/// What needs an address in it; until that is lost.
-async fn connected(hardware: &Hardware, life: &Life) {
-    let (servers, lease) = attach::attached(hardware).await;
-    *lock(&life.servers) = Some(servers);
-    tokio::select! {
-        () = attach::lost(hardware, lease) => {}
-        () = service::keep(hardware, life, &servers) => {}
-        () = life.clock.keep(&servers, &hardware.pace) => {}
+/// What needs the services of the network, while there is something to join it with.
+async fn joined(hardware: &Hardware, life: &Life, servers: &Servers) {
+    loop {
+        until_joined(hardware, true).await;
+        *lock(&life.servers) = Some(*servers);
+        tokio::select! {
+            () = until_joined(hardware, false) => {}
+            () = service::keep(hardware, life, servers) => {}
+            () = life.clock.keep(servers, &hardware.pace) => {}
+        }
+        left(hardware, life);
     }
+}
+
+fn left(hardware: &Hardware, life: &Life) {
+    *lock(&life.servers) = None;
+    life.set_connected(false, hardware.now());
 }
 
 async fn until_joined(hardware: &Hardware, joined: bool) {

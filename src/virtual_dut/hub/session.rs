@@ -151,6 +151,21 @@ fn status(hardware: &Hardware, life: &Life) -> String {
 const OWNERS: &[&str] =
     &["settings", "set-pin", "set-name", "join", "forget-network", "new-token", "factory-reset", "reboot", "update", "confirm"];
 
+/// Whether this can be a PIN.
+pub(super) fn good_pin(pin: &str) -> bool {
+    (6..=12).contains(&pin.len()) && pin.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether this can be the hub's name.
+pub(super) fn good_name(name: &str) -> bool {
+    (1..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Whether this can be what the hub joins a network with.
+pub(super) fn good_network(credential: &str) -> bool {
+    (8..=32).contains(&credential.len()) && credential.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn owners(words: &[&str], hardware: &Hardware, life: &Life) -> (String, Then) {
     let mut store = lock(&hardware.store);
     let now = hardware.pace.now();
@@ -165,15 +180,15 @@ fn owners(words: &[&str], hardware: &Hardware, life: &Life) -> (String, Then) {
                 if settings.network.is_some() { "set" } else { "unset" },
             )
         }
-        ["set-pin", pin] if (6..=12).contains(&pin.len()) && pin.bytes().all(|byte| byte.is_ascii_digit()) => {
+        ["set-pin", pin] if good_pin(pin) => {
             store.set_pin(pin, now);
             "ok".to_owned()
         }
-        ["set-name", name] if name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {
+        ["set-name", name] if good_name(name) => {
             store.set_name(name, now);
             "ok".to_owned()
         }
-        ["join", credential] if (8..=32).contains(&credential.len()) && credential.is_ascii() => {
+        ["join", credential] if good_network(credential) => {
             store.set_network(credential, now);
             "ok".to_owned()
         }

@@ -185,6 +185,11 @@ impl Slots {
         self.judge(slot, flaw)
     }
 
+    /// The running version.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
     /// What runs, for the console: version, counter, and whether it is on trial.
     pub(super) fn describe(&self) -> String {
         let state = if self.on_trial() { "testing" } else { "confirmed" };

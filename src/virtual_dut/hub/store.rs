@@ -86,6 +86,7 @@ const NAMED: Kind = 5;
 const NETWORK: Kind = 6;
 const TOKEN: Kind = 7;
 const RESET: Kind = 8;
+const ENDED: Kind = 9;
 
 /// A text of a record; empty stands for none.
 fn text(payload: &[u8]) -> Option<String> {
@@ -114,6 +115,7 @@ impl State {
                     self.settings.tokens.pop_front();
                 }
             }
+            ENDED => self.settings.tokens.retain(|token| Some(*token) != Sealed::read(payload)),
             RESET => self.reset = true,
             _ => {}
         }
@@ -247,6 +249,11 @@ impl Store {
         self.append(TOKEN, &Sealed::of(token).0, now);
     }
 
+    /// A session ends.
+    pub(super) fn end_token(&mut self, token: &str, now: Nanos) {
+        self.append(ENDED, &Sealed::of(token).0, now);
+    }
+
     /// Back to the state of delivery, without a network. How often the hub was started is no secret, and the next event still has a new number.
     /// Returns when nothing from before is left.
     pub(super) fn reset(&mut self, keeps: Keeps, now: Nanos) -> Nanos {
@@ -296,6 +303,16 @@ mod tests {
         assert_eq!(before.settings.pin, Some(Sealed::of("11112222")));
         assert_eq!(before.settings.network.as_deref(), Some("bench-network-key"));
         assert_eq!(before.waiting, [Waiting { number: 1, lamp: true }]);
+    }
+
+    #[test]
+    fn a_session_that_ended_stays_ended() {
+        let mut store = used();
+        store.add_token("other", Nanos::default());
+        store.end_token("token", Nanos::default());
+        let end = store.busy_until();
+        let (store, _) = cut_at(store, end);
+        assert_eq!(store.state().settings.tokens, [Sealed::of("other")]);
     }
 
     #[test]
