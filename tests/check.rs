@@ -306,11 +306,15 @@ fn rigs_name_the_entry_of_their_own_bootloader() {
         let line = block.lines().find_map(|line| line.strip_prefix("verify-entry = 0x")).unwrap();
         u32::from_str_radix(line, 16).unwrap()
     };
-    for path in virtual_rigs().filter(|path| !path.to_string_lossy().contains("hub")) {
+    let mut locks = 0;
+    for path in virtual_rigs() {
         let rig = rig(&path.to_string_lossy()).rig;
-        let entry = rig.virtual_device.as_ref().and_then(|device| device.verify_entry);
-        assert_eq!(entry, Some(entry_of(&rig.device.images["boot"].file)), "{}", path.display());
+        if let Some(device) = &rig.virtual_device {
+            assert_eq!(device.verify_entry, Some(entry_of(&rig.device.images["boot"].file)), "{}", path.display());
+            locks += 1;
+        }
     }
+    assert!(locks > 20, "{locks}");
 }
 
 /// Compares a generated file with the committed one; `HILBENCH_WRITE=1` writes it.
