@@ -35,7 +35,7 @@ impl Outage {
     fn heard(&self, shared: &Shared) -> Option<(String, Duration)> {
         self.from.iter().find_map(|(name, from)| {
             let heard = shared.bench.cloud_logs.get(name)?.last_heard().filter(|heard| heard > from)?;
-            Some((name.clone(), (heard - *from) + ON_ITS_WAY))
+            Some((name.clone(), heard.saturating_sub(*from) + ON_ITS_WAY))
         })
     }
 }

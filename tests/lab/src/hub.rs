@@ -112,7 +112,6 @@ impl Hub {
     }
 
     /// The Bluetooth side.
-    #[must_use]
     pub fn radio(&self) -> MutexGuard<'_, Radio> {
         self.radio.lock().unwrap_or_else(PoisonError::into_inner)
     }

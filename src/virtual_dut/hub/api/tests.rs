@@ -1,14 +1,18 @@
 //! What the local API lets through, asked without sockets.
 
-use super::{super::Hub, super::HubConfig, *};
+use super::{
+    super::{Attachment, Hub, HubConfig},
+    *,
+};
 use crate::event::Nanos;
 
 const PIN: &str = "73915028";
 
 fn hub(flaw: Option<Flaw>) -> Hub {
-    let address = std::net::IpAddr::from([127, 0, 0, 1]);
+    let address = std::net::Ipv4Addr::LOCALHOST;
+    let attachment = Attachment::Loopback { bench: address, own: address };
     let authority = std::path::PathBuf::new();
-    let config = HubConfig { name: "hub".to_owned(), latch: None, address, own: address, authority, seed: 1, flaw };
+    let config = HubConfig { name: "hub".to_owned(), latch: None, attachment, authority, seed: 1, flaw };
     Hub::start(config).unwrap()
 }
 

@@ -87,7 +87,12 @@ fn the_hub_is_judged_in_a_network_of_its_own() {
     let store = Store::new("hub");
     passes(&store, HUB, "testplans/outage-resilience.yaml", &["short-outage", "certificate-for-another-name"]);
     passes(&store, HUB, "testplans/hub-update.yaml", &["captive-portal", "cut-during-download", "genuine-update"]);
-    passes(&store, HUB, "testplans/hub-lockdown.yaml", &["announces-what-is-declared", "api-needs-login", "set-up-needs-the-pin"]);
+    passes(
+        &store,
+        HUB,
+        "testplans/hub-lockdown.yaml",
+        &["announces-what-is-declared", "api-needs-login", "set-up-needs-the-pin"],
+    );
     passes(&store, HUB, "testplans/hub-reset.yaml", &["cut-reset-is-whole", "no-contact-after-reset"]);
     eventually("the supply is off", || !hub.bench().powered());
 }
