@@ -50,7 +50,7 @@ static VIRTUAL_HUB: Keys = Keys::new(
     "The device is the smart hub, which runs in this process on an address of its own (127.x.y.z). `{bench}` stands for that address in the parameters of the channels, `{other}` for a second one, `{device}` for that of the hub itself, where its local API is, and `{certificate}` for the SHA-256 of the API's certificate.",
     &[
         Key::optional("seed", Shape::Integer(0, i64::MAX), "Seed of everything random in the device. Default: 1."),
-        Key::optional("flaw", Shape::Word(HUB_FLAWS), "The one thing that this hub does wrong. Default: nothing."),
+        Key::optional("flaw", Shape::Word(HUB_FLAWS), "The one thing that this hub does wrong, or otherwise. Default: nothing."),
     ],
 );
 
@@ -93,6 +93,7 @@ const HUB_FLAWS: &[Word] = &[
     Word { word: "status-secret", what: "The status, which anybody may read, holds what the hub joins its network with." },
     Word { word: "mdns-secret", what: "The hub announces by mDNS what it joins its network with." },
     Word { word: "logout-keeps-token", what: "A logout leaves the session's token valid." },
+    Word { word: "slow-reconnect", what: "Waits longer between attempts to connect, but no longer than declared: harmless." },
 ];
 
 static VIRTUAL: Keys = Keys::new(

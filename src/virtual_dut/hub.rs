@@ -76,7 +76,7 @@ pub const SERVICE_NAME: &str = "mqtt.hub.example";
 /// What whoever set the hub up has given it to join the network with.
 const NETWORK: &str = "bench-network-key";
 
-/// The one thing that a hub does wrong.
+/// The one thing that a hub does wrong, or only otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
     /// Tries again after the same time, always.
@@ -155,6 +155,8 @@ pub enum Flaw {
     MdnsSecret,
     /// A logout leaves the session's token valid.
     LogoutKeepsToken,
+    /// Waits longer between attempts, but no longer than declared: harmless.
+    SlowReconnect,
 }
 
 impl Flaw {
@@ -198,6 +200,7 @@ impl Flaw {
         ("status-secret", Self::StatusSecret),
         ("mdns-secret", Self::MdnsSecret),
         ("logout-keeps-token", Self::LogoutKeepsToken),
+        ("slow-reconnect", Self::SlowReconnect),
     ];
 
     /// By its word.

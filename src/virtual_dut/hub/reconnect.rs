@@ -8,6 +8,8 @@ use super::Flaw;
 pub(super) const BASE: Duration = Duration::from_millis(300);
 /// Highest ceiling.
 pub(super) const CAP: Duration = Duration::from_secs(3);
+/// The same of a hub with [`Flaw::SlowReconnect`], whose maker declares 5 s.
+const SLOW_CAP: Duration = Duration::from_millis(4500);
 /// Sessions shorter than this do not start the back-off anew, or a service that kicks would be stormed.
 pub(super) const STABLE: Duration = Duration::from_secs(2);
 /// What a hub with [`Flaw::FixedRetry`] waits.
@@ -49,7 +51,8 @@ impl BackOff {
             Some(Flaw::GivesUp) if self.attempt >= PATIENCE => return None,
             _ => {}
         }
-        let ceiling = BASE.saturating_mul(1 << self.attempt.min(10)).min(CAP);
+        let cap = if self.flaw == Some(Flaw::SlowReconnect) { SLOW_CAP } else { CAP };
+        let ceiling = BASE.saturating_mul(1 << self.attempt.min(10)).min(cap);
         self.attempt = self.attempt.saturating_add(1);
         Some(ceiling.mul_f64(self.fraction()))
     }
@@ -84,6 +87,9 @@ mod tests {
         assert_ne!(draws(1, 1, None), draws(2, 1, None));
         assert_eq!(draws(1, 1, Some(Flaw::SameSeed)), draws(1, 2, Some(Flaw::SameSeed)));
         assert!(draws(1, 1, Some(Flaw::FixedRetry)).iter().all(|delay| *delay == FIXED));
+        let mut slow = BackOff::new(1, 1, Some(Flaw::SlowReconnect));
+        let longest = (0..100).filter_map(|_| slow.next(None)).max().unwrap();
+        assert!(longest > CAP && longest < SLOW_CAP, "{longest:?}");
         let mut law = BackOff::new(1, 1, Some(Flaw::GivesUp));
         assert_eq!((0..10).filter(|_| law.next(None).is_some()).count(), PATIENCE as usize);
     }
