@@ -81,6 +81,7 @@ APPLICATIONS = [
     ("lock-v1-reset-unauthenticated", 1, 1, PRODUCT, "vendor", "FAULT_RESET_UNAUTHENTICATED", "fault: the command for a reset needs no login"),
     ("lock-v1-reset-unlocks", 1, 1, PRODUCT, "vendor", "FAULT_RESET_UNLOCKS", "fault: a reset erases UICR too, and the lock of the debug port with it"),
     ("lock-v1-reset-keeps-log", 1, 1, PRODUCT, "vendor", "FAULT_RESET_KEEPS_LOG", "fault: a reset leaves the event log and the crash dumps"),
+    ("lock-v1-reset-keeps-page", 1, 1, PRODUCT, "vendor", "FAULT_RESET_KEEPS_PAGE", "fault: what is written anew leaves the former page of the storage"),
     ("lock-v1-dump-secret", 1, 1, PRODUCT, "vendor", "FAULT_DUMP_LINE", "fault: a crash dump holds what was typed, PINs too"),
     ("lock-v1-no-limit", 1, 1, PRODUCT, "vendor", "FAULT_NO_LIMIT", "fault: takes PINs without limit"),
     ("lock-v1-peek", 1, 1, PRODUCT, "vendor", "FAULT_PEEK", "fault: a command that nobody declares reads memory"),

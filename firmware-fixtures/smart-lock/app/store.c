@@ -104,7 +104,9 @@ static void move(void)
         }
     }
     nvm_write(to, mark, 2);
+#ifndef FAULT_RESET_KEEPS_PAGE
     nvm_erase(page);
+#endif
     page = to;
     sequence = mark[0];
     end = offset;
@@ -133,6 +135,7 @@ void store_load(void)
     }
     memset(&store, 0, sizeof store);
     replay();
+#ifndef FAULT_RESET_KEEPS_PAGE
     /* A cut may have kept the former page from being erased; it can hold users that were deleted since. */
     for (uint32_t offset = 0; offset < PAGE_SIZE; offset += 4) {
         if (word_at(other(page) + offset) != 0xFFFFFFFFu) {
@@ -140,6 +143,7 @@ void store_load(void)
             break;
         }
     }
+#endif
 #ifdef FAULT_MIGRATES
     move(); /* no copy in the old form is kept for a revert */
 #endif
