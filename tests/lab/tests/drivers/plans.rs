@@ -47,7 +47,7 @@ const UPDATES: &[&str] = &[
     "genuine-update",
     "tampered-payload-last-byte",
     "wrong-key",
-    "truncated",
+    "truncated-half",
     "rollback-refused",
     "unconfirmed-reverts",
     "hanging-image-reverts",
