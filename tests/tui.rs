@@ -69,7 +69,7 @@ fn a_run_from_start_to_result_without_a_manual() {
     screen.until("virtual-lock");
     screen.until("free virtual-lock");
     // The rigs are sorted; the good lock is looked for as a person would.
-    for _ in 0..10 {
+    for _ in 0..30 {
         if screen.text().contains("The smart lock, emulated") {
             break;
         }
@@ -81,7 +81,7 @@ fn a_run_from_start_to_result_without_a_manual() {
     screen.keys("\x1b");
     screen.until("1. Choose a bench");
     screen.keys("\r");
-    for _ in 0..10 {
+    for _ in 0..30 {
         if screen.text().contains("Signed updates, downgrade") {
             break;
         }
