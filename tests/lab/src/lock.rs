@@ -121,6 +121,8 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
+        // They hold the network, whose name the next bench wants.
+        self.bench.forget_followers();
         if let Some(firmware) = self.firmware.take() {
             // A panic in it has been printed.
             drop(firmware.join());
