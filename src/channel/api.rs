@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 use super::{clock::BoxFuture, link::LinkError};
 
-/// Most bytes of an answer's body that are kept.
+/// Longest body of an answer, in bytes; a longer one is no whole answer.
 pub const LONGEST_BODY: usize = 64 * 1024;
 
 /// One request to the device.
@@ -50,7 +50,7 @@ pub enum Heard {
         /// Body, at most [`LONGEST_BODY`] bytes.
         body: Vec<u8>,
     },
-    /// No connection, no TLS, or no whole answer; in words.
+    /// No connection, no TLS, or no whole answer (also one that is too long); in words.
     Nothing(String),
     /// Who answers has another certificate than the rig says; its SHA-256.
     Stranger(String),

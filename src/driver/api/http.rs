@@ -80,13 +80,17 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Result<Heard, String> 
     };
     let mut body = bytes.split_off(body_at);
     let whole = match end {
-        End::Length(length) => length.min(LONGEST_BODY),
-        End::Chunks | End::Close => LONGEST_BODY,
+        End::Length(length) => length,
+        End::Chunks | End::Close => usize::MAX,
     };
     loop {
         if body.len() >= whole {
             body.truncate(whole);
             break;
+        }
+        // Half an answer would be searched for secrets in vain.
+        if body.len() > LONGEST_BODY || matches!(end, End::Length(length) if length > LONGEST_BODY) {
+            return Err(format!("the answer is longer than {LONGEST_BODY} bytes, so it was not read to its end"));
         }
         if matches!(end, End::Chunks) && chunks(&body)?.1 {
             break;
@@ -191,10 +195,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_endless_answer_is_cut_short() {
+    async fn an_answer_that_is_too_long_is_none() {
         let mut endless = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n".to_vec();
         endless.resize(4 * LONGEST_BODY, b'x');
-        assert!(matches!(read(&endless).await, Ok(Heard::Answer { body, .. }) if body.len() == LONGEST_BODY));
+        assert!(read(&endless).await.is_err());
+        let with = |head: &str, length: usize| [head.as_bytes(), b"\r\n\r\n", &vec![b'x'; length]].concat();
+        assert!(read(&with("HTTP/1.1 200 OK", LONGEST_BODY)).await.is_ok());
+        assert!(read(&with("HTTP/1.1 200 OK", LONGEST_BODY + 4096)).await.is_err());
+        let said = format!("HTTP/1.1 200 OK\r\nContent-Length: {}", LONGEST_BODY + 1);
+        assert!(read(&with(&said, LONGEST_BODY + 1)).await.is_err());
         let head = [&b"HTTP/1.1 200 OK\r\nX: "[..], &vec![b'x'; 4 * HEAD]].concat();
         assert!(read(&head).await.is_err());
     }
