@@ -169,12 +169,11 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
         let mut line = " ".repeat((clean.len() - text.len()).min(columns / 2));
         let mut fresh = true;
         for word in text.split(' ') {
-            let room = columns.saturating_sub(sanitise::columns(&line) + usize::from(!fresh));
-            if sanitise::columns(word) <= room {
-                if !std::mem::take(&mut fresh) {
-                    line.push(' ');
-                }
-                line.push_str(word);
+            // Measured together: some characters are wider or narrower beside others than alone.
+            let joined = format!("{line}{}{word}", if fresh { "" } else { " " });
+            if sanitise::columns(&joined) <= columns {
+                fresh = false;
+                line = joined;
                 continue;
             }
             if !fresh {
@@ -183,11 +182,12 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
             fresh = false;
             // A word that is longer than a line is broken.
             for c in word.chars() {
-                let mut piece = [0; 4];
-                if sanitise::columns(&line) + sanitise::columns(c.encode_utf8(&mut piece)) > columns {
-                    lines.push(std::mem::take(&mut line));
-                }
+                let whole = line.len();
                 line.push(c);
+                if whole > 0 && sanitise::columns(&line) > columns {
+                    line.truncate(whole);
+                    lines.push(std::mem::replace(&mut line, c.to_string()));
+                }
                 if lines.len() >= MOST {
                     return lines;
                 }
@@ -273,6 +273,14 @@ mod tests {
         paper.part(4, 1, 4, 1).text(0, 1, "below", PLAIN);
         paper.part(99, 99, 9, 9).text(0, 0, "far", PLAIN);
         assert_eq!(text_of(&buffer).trim(), "abc…");
+    }
+
+    #[test]
+    fn characters_that_are_wider_together_are_measured_together() {
+        let text = "0AA\u{e3f}\u{16b50}\u{9bd} \u{b9c}a0AaaA\u{1f568}\u{fffc}\u{1f568}\u{202f}!\u{3a3} 0A \u{ae}A\u{2ebf0} ";
+        for columns in 2..20 {
+            assert!(wrap(text, columns).iter().all(|line| sanitise::columns(line) <= columns), "{columns}");
+        }
     }
 
     #[test]
