@@ -16,5 +16,6 @@ pub mod matcher;
 pub mod network;
 pub mod operator;
 pub mod probe;
+pub mod residue;
 pub mod tap;
 pub mod usb;

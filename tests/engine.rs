@@ -852,6 +852,8 @@ async fn a_strap_stays_set_until_it_is_released_or_the_run_ends() {
     assert!(held.safe(), "the safe state released it");
     ran(one(vec![strap(true), strap(false), send("ping"), expect("pong")])).await.is(Verdict::Pass, "");
 }
+#[path = "engine/freeze.rs"]
+mod freeze;
 #[path = "engine/network.rs"]
 mod network;
 #[path = "engine/outage.rs"]

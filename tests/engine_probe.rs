@@ -27,7 +27,7 @@ use hilbench::{
     },
     step::{
         FailAs, Step, StepKind, Template,
-        probe::{Lock, ProbeStep},
+        probe::{Lock, ProbeStep, Residue},
     },
 };
 use tokio::sync::mpsc;
@@ -38,6 +38,8 @@ struct Probe {
     lock: Result<(LockVerdict, bool), String>,
     /// Memory from address 0 on; reading beyond it is refused.
     memory: usize,
+    /// What stands in that memory until a reset erases it.
+    planted: Arc<Mutex<Vec<(usize, Vec<u8>)>>>,
     /// Reads before the probe is gone.
     reads: Arc<Mutex<usize>>,
     asked: Arc<Mutex<Vec<String>>>,
@@ -45,7 +47,12 @@ struct Probe {
 
 impl Probe {
     fn with(lock: Result<(LockVerdict, bool), String>) -> Self {
-        Self { lock, memory: 1 << 20, reads: Arc::new(Mutex::new(usize::MAX)), asked: Arc::default() }
+        Self { lock, memory: 1 << 20, planted: Arc::default(), reads: Arc::new(Mutex::new(usize::MAX)), asked: Arc::default() }
+    }
+
+    fn planted(self, at: usize, bytes: &[u8]) -> Self {
+        self.planted.lock().unwrap().push((at, bytes.to_vec()));
+        self
     }
 
     fn ask(&self, what: String) {
@@ -64,6 +71,7 @@ impl ProbeLink for Probe {
         seen("flashed")
     }
     fn reset(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        self.planted.lock().unwrap().clear();
         seen("reset")
     }
     fn read(&mut self, address: u32, len: u32) -> BoxFuture<'_, Result<Result<Vec<u8>, String>, LinkError>> {
@@ -74,7 +82,15 @@ impl ProbeLink for Probe {
         } else if address as usize + len as usize > self.memory {
             Ok(Err("it faults".to_owned()))
         } else {
-            Ok(Ok((address..address + len).map(|at| (at / 3) as u8).collect()))
+            let mut bytes: Vec<u8> = (address..address + len).map(|at| (at / 3) as u8).collect();
+            for (at, planted) in &*self.planted.lock().unwrap() {
+                for (offset, byte) in planted.iter().enumerate() {
+                    if let Some(there) = (at + offset).checked_sub(address as usize).and_then(|place| bytes.get_mut(place)) {
+                        *there = *byte;
+                    }
+                }
+            }
+            Ok(Ok(bytes))
         };
         *reads = reads.saturating_sub(1);
         Box::pin(std::future::ready(read))
@@ -368,4 +384,79 @@ async fn a_unit_that_is_not_sacrificial_is_not_erased_even_if_the_check_was_pass
     assert!(fake.asked.lock().unwrap().is_empty(), "the probe was not even asked");
     ran(&fake, true, vec![erase(), lock(Lock::Open)]).await.is(Verdict::Pass, "");
     assert_eq!(*fake.asked.lock().unwrap(), ["flash true"]);
+}
+
+fn residue(length: u32, secrets: &[&str], expect: Residue) -> StepKind {
+    let fail_as = Some(FailAs { code: "FRS-CANARY".to_owned(), text: String::new() });
+    let secrets = secrets.iter().map(|secret| Template((*secret).to_owned())).collect();
+    probe(ProbeStep::SearchMemory { address: 0, length, secrets, networks: Vec::new(), expect, fail_as })
+}
+
+fn good() -> Probe {
+    Probe::with(Ok((LockVerdict::Open, true)))
+}
+
+const RESET: fn() -> StepKind = || StepKind::Reset { channel: "probe".to_owned() };
+
+#[tokio::test]
+async fn what_was_found_and_is_gone_was_erased() {
+    let steps = vec![residue(4096, &["canary-7f3a"], Residue::Found), RESET(), residue(4096, &["canary-7f3a"], Residue::Absent)];
+    let ended = ran(&good().planted(900, b"canary-7f3a"), false, steps).await;
+    ended.is(Verdict::Pass, "");
+    assert!(
+        ended.events.iter().any(|event| matches!(&event.fact, Fact::Observed { what, .. } if what.contains("none of 1 secrets"))),
+        "what was tried is told"
+    );
+}
+
+#[tokio::test]
+async fn what_is_left_in_any_form_fails_and_is_told() {
+    for (bytes, form) in [
+        (&b"canary-7f3a"[..], "`canary-7f3a` plain at 0x00000384"),
+        (b"Y2FuYXJ5LTdmM2E=", "in Base64"),
+        (b"nary-7f3", "a piece of it (8 bytes)"),
+    ] {
+        // The control is another secret of the same search.
+        let secrets = ["canary-7f3a", "another-one"];
+        let steps = vec![residue(4096, &secrets[1..], Residue::Found), residue(4096, &secrets, Residue::Absent)];
+        let ended = ran(&good().planted(2000, b"another-one").planted(900, bytes), false, steps).await;
+        ended.is(Verdict::Fail, "FRS-CANARY");
+        assert!(ended.reason.contains(form), "{}", ended.reason);
+    }
+}
+
+/// A probe that reads the wrong region finds nothing, before and after.
+#[tokio::test]
+async fn a_search_that_never_found_anything_proves_nothing() {
+    let ended = ran(&good(), false, vec![residue(4096, &["canary-7f3a"], Residue::Found)]).await;
+    ended.is(Verdict::Inconclusive, "NO-WITNESS");
+    let ended = ran(&good(), false, vec![residue(4096, &["canary-7f3a"], Residue::Absent)]).await;
+    ended.is(Verdict::Inconclusive, "NO-WITNESS");
+    // Nor does one that found something else, or only a piece.
+    let steps = vec![residue(4096, &["another-one"], Residue::Found), residue(4096, &["canary-7f3a"], Residue::Absent)];
+    ran(&good().planted(9, b"another-one"), false, steps).await.is(Verdict::Inconclusive, "NO-WITNESS");
+    let ended = ran(&good().planted(9, b"canary-7"), false, vec![residue(4096, &["canary-7f3a"], Residue::Found)]).await;
+    ended.is(Verdict::Inconclusive, "NO-WITNESS");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_there_before_it_was_put_there_is_no_canary() {
+    let ended = ran(&good().planted(9, b"canary-7f"), false, vec![residue(4096, &["canary-7f3a"], Residue::Unused)]).await;
+    ended.is(Verdict::Inconclusive, "NOT-PREPARED");
+    let ended = ran(&good(), false, vec![residue(4096, &["canary-7f3a"], Residue::Unused)]).await;
+    ended.is(Verdict::Inconclusive, "NOTHING-JUDGED");
+    let ended = ran(&good(), false, vec![residue(4096, &["short"], Residue::Absent)]).await;
+    ended.is(Verdict::Inconclusive, "NOT-PREPARED");
+}
+
+#[tokio::test]
+async fn memory_that_cannot_be_read_to_its_end_is_searched_in_vain() {
+    let half = || Probe { memory: 300_000, ..good() };
+    let steps =
+        |secrets: &[&str]| vec![residue(262_144, secrets, Residue::Found), RESET(), residue(600_000, secrets, Residue::Absent)];
+    let ended = ran(&half().planted(900, b"canary-7f3a"), false, steps(&["canary-7f3a"])).await;
+    ended.is(Verdict::Inconclusive, "REFUSED");
+    // What was found in what could be read is found.
+    let steps = vec![residue(4096, &["canary-7f3a"], Residue::Found), residue(600_000, &["canary-7f3a"], Residue::Absent)];
+    ran(&half().planted(900, b"canary-7f3a"), false, steps).await.is(Verdict::Fail, "FRS-CANARY");
 }

@@ -8,9 +8,13 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     channel::{
         clock::{BoxFuture, Clock},
-        link::{ButtonLink, LinkError, Measurand, Opened, ProbeLink, Proof, Segment, SupplyLink},
+        cloud::{Behaviour, CloudLink, CloudLog},
+        link::{
+            ButtonLink, ChannelKind, Driver, LinkError, Measurand, Opened, Parameters, ProbeLink, Proof, Segment, SupplyLink,
+        },
         probe::LockReading,
     },
+    driver::cloud::CloudMqtt,
     event::{Nanos, Witness},
     rig::model::BenchFault,
     virtual_dut::bench::VirtualBench,
@@ -29,6 +33,7 @@ pub(super) fn broken(opened: Opened, fault: BenchFault, bench: &Arc<VirtualBench
         (Opened::Supply(inner), BenchFault::SlowSupply) => {
             Opened::Supply(Box::new(SlowSupply { inner, clock: bench.clock(), down_since: None }))
         }
+        (Opened::Probe(inner), BenchFault::WrongRegion) => Opened::Probe(Box::new(WrongRegion(inner))),
         (opened, _) => opened,
     }
 }
@@ -117,6 +122,37 @@ impl ProbeLink for OpenProbe {
     }
 }
 
+/// A probe whose addresses lack their upper bits: what it reads is the first part of the flash, again and again.
+struct WrongRegion(Box<dyn ProbeLink>);
+
+/// Bytes that this probe's addresses reach.
+const REACHED: u32 = 16 << 10;
+
+impl ProbeLink for WrongRegion {
+    fn flash(&mut self, segments: Vec<Segment>, erase_all: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        self.0.flash(segments, erase_all)
+    }
+
+    fn reset(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        self.0.reset()
+    }
+
+    fn read(&mut self, address: u32, len: u32) -> BoxFuture<'_, Result<Result<Vec<u8>, String>, LinkError>> {
+        Box::pin(async move {
+            let first = match self.0.read(0, REACHED).await? {
+                Ok(first) => first,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let from = (address % REACHED) as usize;
+            Ok(Ok(first.iter().copied().cycle().skip(from).take(len as usize).collect()))
+        })
+    }
+
+    fn lock_state(&mut self, family: Option<String>) -> BoxFuture<'_, Result<LockReading, LinkError>> {
+        self.0.lock_state(family)
+    }
+}
+
 /// A supply behind large capacitors: it says that the rail is down, and the rail holds for a while. A shorter cut never reaches the device.
 struct SlowSupply {
     inner: Box<dyn SupplyLink>,
@@ -145,5 +181,60 @@ impl SupplyLink for SlowSupply {
 
     fn is_up(&mut self) -> BoxFuture<'_, Result<Option<bool>, LinkError>> {
         Box::pin(std::future::ready(Ok(Some(self.down_since.is_none()))))
+    }
+}
+
+/// The driver of a service that is started anew when it is told to freeze, as by a script that knows no better way.
+pub(super) struct RestartedService;
+
+impl Driver for RestartedService {
+    fn name(&self) -> &'static str {
+        CloudMqtt.name()
+    }
+
+    fn kind(&self) -> ChannelKind {
+        CloudMqtt.kind()
+    }
+
+    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
+        CloudMqtt.parameters()
+    }
+
+    fn check(&self, parameters: &Parameters) -> Result<(), LinkError> {
+        CloudMqtt.check(parameters)
+    }
+
+    fn identity(&self, parameters: &Parameters) -> Result<String, LinkError> {
+        CloudMqtt.identity(parameters)
+    }
+
+    fn open<'a>(&'a self, parameters: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
+        Box::pin(async move {
+            Ok(match CloudMqtt.open(parameters).await? {
+                Opened::Cloud(inner) => Opened::Cloud(Box::new(Restarted(inner))),
+                other => other,
+            })
+        })
+    }
+}
+
+struct Restarted(Box<dyn CloudLink>);
+
+impl CloudLink for Restarted {
+    fn behave(&mut self, behaviour: Behaviour) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        let instead = if behaviour == Behaviour::Silent { Behaviour::Drop } else { behaviour };
+        self.0.behave(instead)
+    }
+
+    fn log(&self) -> Arc<CloudLog> {
+        self.0.log()
+    }
+
+    fn address(&self) -> String {
+        self.0.address()
+    }
+
+    fn publish(&mut self, topic: String, payload: Vec<u8>) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        self.0.publish(topic, payload)
     }
 }

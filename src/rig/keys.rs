@@ -51,6 +51,11 @@ static VIRTUAL_HUB: Keys = Keys::new(
     &[
         Key::optional("seed", Shape::Integer(0, i64::MAX), "Seed of everything random in the device. Default: 1."),
         Key::optional("flaw", Shape::Word(HUB_FLAWS), "The one thing that this hub does wrong, or otherwise. Default: nothing."),
+        Key::optional(
+            "bench-fault",
+            Shape::Word(HUB_BENCH_FAULTS),
+            "What is broken on this bench: for proving that a broken bench says nothing about its device (`hilbench prove`).",
+        ),
     ],
 );
 
@@ -115,12 +120,19 @@ static VIRTUAL: Keys = Keys::new(
     ],
 );
 
+const HUB_BENCH_FAULTS: &[Word] =
+    &[Word { word: "restarted-service", what: "A service of MQTT that is told to freeze is started anew instead." }];
+
 const BENCH_FAULTS: &[Word] = &[
     Word { word: "welded", what: "The supply's relay stays closed once it was." },
     Word { word: "blind-supply", what: "The supply switches, and its read-back is not wired." },
     Word { word: "open-button", what: "The button's wire is off." },
     Word { word: "open-probe", what: "The probe's wire comes off once the device has been written." },
     Word { word: "slow-supply", what: "The supply says that it is down, and its rail holds for two seconds more." },
+    Word {
+        word: "wrong-region",
+        what: "The probe reads the first 16 KiB of flash again and again, whatever address it is given.",
+    },
 ];
 
 static OVERRIDE: Keys = Keys::new(

@@ -135,6 +135,7 @@ pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Repor
             VirtualHub {
                 seed: map.get("seed").map_or(1, |value| u64::try_from(value.integer()).unwrap_or(1)),
                 flaw: map.has("flaw").then(|| map.string("flaw")),
+                bench_fault: BenchFault::named(&map.string("bench-fault")),
             }
         }),
         virtual_device: map.get("virtual").map(|value| {

@@ -85,6 +85,8 @@ pub struct VirtualHub {
     pub seed: u64,
     /// Word of what it does wrong, if anything.
     pub flaw: Option<String>,
+    /// What is broken on the bench.
+    pub bench_fault: Option<BenchFault>,
 }
 
 /// What is broken on a virtual bench, on purpose.
@@ -100,6 +102,10 @@ pub enum BenchFault {
     OpenProbe,
     /// The supply says that it is down, and its rail holds for two seconds more.
     SlowSupply,
+    /// The probe reads from the beginning of the flash whatever address it is given.
+    WrongRegion,
+    /// The service is started anew when it is told to freeze.
+    RestartedService,
 }
 
 impl BenchFault {
@@ -112,6 +118,8 @@ impl BenchFault {
             "open-button" => Some(Self::OpenButton),
             "open-probe" => Some(Self::OpenProbe),
             "slow-supply" => Some(Self::SlowSupply),
+            "wrong-region" => Some(Self::WrongRegion),
+            "restarted-service" => Some(Self::RestartedService),
             _ => None,
         }
     }

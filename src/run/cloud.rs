@@ -9,12 +9,13 @@ use regex::bytes::Regex;
 
 use super::{
     execute::{Executor, Passed, StepResult, compile, failed, out_of_time, unseen},
+    freeze::Freeze,
     outcome::{Ended, code},
     values::{self, Unresolved},
 };
 use crate::{
     channel::{
-        cloud::{CloudEvent, CloudLog, EventKind},
+        cloud::{Behaviour, CloudEvent, CloudLog, EventKind},
         link::Proof,
     },
     event::{Act, ChannelName, Digest, EvidenceRef, Fact, Limit, Nanos, StepId, Verdict, Witness},
@@ -59,7 +60,11 @@ impl Executor {
         match step {
             CloudStep::Behave(behaviour) => {
                 shared.bench.announce(channel, Act::Exchange { what: step.describe(channel) }, Some(id)).await?;
+                self.end_freeze();
                 self.mark_all();
+                if *behaviour == Behaviour::Silent {
+                    self.freeze = Some(Freeze::ordered(channel, self.log(channel)?.mark(), id));
+                }
                 let proof = self.bounded(async { cloud.lock().await.behave(*behaviour).await }).await??;
                 Ok(self.stimulus(proof, id))
             }

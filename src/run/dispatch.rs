@@ -334,6 +334,7 @@ async fn judge_case(
         ended = executor.steps(&case.steps, String::new()).await;
     }
     executor.end_outage();
+    executor.end_freeze();
     match ended {
         Ok(()) => {
             let (verdict, reason) = conclude(executor.ledger());

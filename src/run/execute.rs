@@ -3,7 +3,13 @@
 //! Steps only wait: channels own the I/O, and every wait is bounded by the step's own time, the case's and the run's, and ends at
 //! once when the run is stopped. A stimulus takes the mark from which later expectations look *before* it is given.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use regex::bytes::Regex;
 
@@ -13,6 +19,7 @@ use super::{
     cuts::{self, CutOptions},
     describe,
     desk::Desk,
+    freeze::Freeze,
     images::Images,
     outage::Outage,
     outcome::{Ended, Ledger, code},
@@ -66,6 +73,10 @@ pub struct Executor {
     pub(super) ledger: Ledger,
     /// The outage that holds.
     pub(super) outage: Option<Outage>,
+    /// The service that is frozen.
+    pub(super) freeze: Option<Freeze>,
+    /// Secrets that a search through a channel has found in this case.
+    pub(super) found: BTreeSet<(String, String)>,
     /// Whether stop requests end the steps; not in `finally`.
     stoppable: bool,
 }
@@ -104,7 +115,21 @@ impl Executor {
         let cloud_marks = shared.bench.cloud_logs.iter().map(|(name, log)| (name.clone(), log.mark())).collect();
         let notified = shared.bench.notifications.iter().map(|(name, log)| (name.clone(), log.mark())).collect();
         let (scope, values, ledger) = (scope.into(), Values::default(), Ledger::default());
-        Self { shared, scope, deadline, values, marks, cloud_marks, notified, ledger, outage: None, stoppable }
+        let found = BTreeSet::new();
+        Self {
+            shared,
+            scope,
+            deadline,
+            values,
+            marks,
+            cloud_marks,
+            notified,
+            ledger,
+            outage: None,
+            freeze: None,
+            found,
+            stoppable,
+        }
     }
 
     /// What was collected so far.

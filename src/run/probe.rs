@@ -7,6 +7,7 @@ use regex::bytes::Regex;
 use super::{
     execute::{Executor, Passed, StepResult, compile, failed},
     outcome::{Ended, code},
+    residue::Sought,
     values::Unresolved,
 };
 use crate::{
@@ -49,6 +50,10 @@ impl Executor {
                 Ok(self.stimulus(proof, id))
             }
             ProbeStep::DumpMemory { address, length, name } => self.dump(channel, *address, *length, name, id).await,
+            ProbeStep::SearchMemory { address, length, secrets, networks, expect, fail_as } => {
+                let sought = Sought { secrets, networks, expect: *expect, fail_as: fail_as.as_ref() };
+                self.search_memory(channel, (*address, *length), sought, id).await
+            }
             ProbeStep::ReadLock { family, expect, fail_as } => {
                 self.read_lock(channel, family.clone(), *expect, fail_as.as_ref(), id).await
             }
@@ -120,25 +125,7 @@ impl Executor {
     }
 
     async fn dump(&mut self, channel: &str, address: u32, length: u32, name: &str, id: &StepId) -> StepResult {
-        let shared = Arc::clone(&self.shared);
-        shared.bench.announce(channel, Act::ReadMemory { address, len: length }, Some(id)).await?;
-        let mut bytes = Vec::new();
-        let mut refusal = None;
-        while let Some(left) = length.checked_sub(bytes.len() as u32).filter(|left| *left > 0) {
-            let Some(at) = address.checked_add(bytes.len() as u32) else {
-                return Err(Ended::fault(format!("{length} bytes at {address:#010x} go beyond the end of the address space")));
-            };
-            let probe = self.probe(channel)?;
-            let read = self.bounded(async { probe.lock().await.read(at, left.min(PIECE)).await }).await??;
-            match read {
-                Ok(mut piece) => bytes.append(&mut piece),
-                Err(why) => {
-                    refusal =
-                        Some(format!("{} bytes of {length} were read; reading on at {at:#010x} was refused: {why}", bytes.len()));
-                    break;
-                }
-            }
-        }
+        let (bytes, refusal) = self.read_all(channel, address, length, id).await?;
         let what =
             refusal.clone().unwrap_or_else(|| format!("{length} bytes at {address:#010x}, blake3 {}", Digest::of(&bytes).0));
         let evidence = self.keep(channel, id, &format!("{name}.bin"), &bytes, what);
@@ -147,6 +134,38 @@ impl Executor {
             // What a refusal means is for `read-memory` to say.
             Some(text) => Err(Ended::judged(Verdict::Inconclusive, code::REFUSED, text).with(evidence)),
         }
+    }
+
+    /// Memory piece by piece, and where reading was refused, if it was.
+    pub(super) async fn read_all(
+        &mut self,
+        channel: &str,
+        address: u32,
+        length: u32,
+        id: &StepId,
+    ) -> Result<(Vec<u8>, Option<String>), Ended> {
+        let shared = Arc::clone(&self.shared);
+        shared.bench.announce(channel, Act::ReadMemory { address, len: length }, Some(id)).await?;
+        let mut bytes = Vec::new();
+        while let Some(left) = length.checked_sub(bytes.len() as u32).filter(|left| *left > 0) {
+            let Some(at) = address.checked_add(bytes.len() as u32) else {
+                return Err(Ended::fault(format!("{length} bytes at {address:#010x} go beyond the end of the address space")));
+            };
+            let probe = self.probe(channel)?;
+            let read = self.bounded(async { probe.lock().await.read(at, left.min(PIECE)).await }).await??;
+            match read {
+                Ok(piece) if piece.is_empty() => {
+                    return Err(Ended::fault(format!("{channel}: reading at {at:#010x} gave neither bytes nor a refusal")));
+                }
+                Ok(mut piece) => bytes.append(&mut piece),
+                Err(why) => {
+                    let text =
+                        format!("{} bytes of {length} were read; reading on at {at:#010x} was refused: {why}", bytes.len());
+                    return Ok((bytes, Some(text)));
+                }
+            }
+        }
+        Ok((bytes, None))
     }
 
     async fn read_lock(
@@ -174,7 +193,7 @@ impl Executor {
     }
 
     /// Bytes as evidence, with what they are.
-    fn keep(&self, channel: &str, id: &StepId, name: &str, bytes: &[u8], what: String) -> Vec<EvidenceRef> {
+    pub(super) fn keep(&self, channel: &str, id: &StepId, name: &str, bytes: &[u8], what: String) -> Vec<EvidenceRef> {
         let recorder = &self.shared.recorder;
         let evidence = recorder.evidence(&format!("{}-{name}", id.as_str().replace(['/', '.'], "-")), bytes);
         let channel = ChannelName::new(channel);

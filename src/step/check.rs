@@ -75,7 +75,9 @@ fn kind_of(step: &str) -> Option<ChannelKind> {
         "power" | "power-cycle" | "measure-supply" | "power-cut-search" => ChannelKind::Supply,
         "press" | "button" => ChannelKind::Button,
         "send" | "expect" | "refrain" | "send-image" | "break" | "line-state" | "baud-sweep" => ChannelKind::Console,
-        "flash" | "reset" | "read-memory" | "halt" | "resume" | "dump-memory" | "read-lock" => ChannelKind::Probe,
+        "flash" | "reset" | "read-memory" | "halt" | "resume" | "dump-memory" | "search-memory" | "read-lock" => {
+            ChannelKind::Probe
+        }
         "network" => ChannelKind::Network,
         "cloud" => ChannelKind::Cloud,
         name if name.starts_with("usb-") => ChannelKind::Usb,
@@ -172,6 +174,11 @@ impl Walk<'_> {
             "cloud-intervals" => drop(self.known.insert(map.string("save-as"))),
             "back-off" => self.templates(map, &["intervals"]),
             "fleet" => self.templates(map, &["intervals", "capacity", "peak-limit"]),
+            "search-memory" => {
+                for value in map.list("for").iter().chain(map.list("networks")) {
+                    drop(self.template(value));
+                }
+            }
             "intervals-differ" => {
                 for value in map.list("of") {
                     self.template(value);

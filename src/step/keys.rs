@@ -74,6 +74,7 @@ pub static STEP: OneOf = OneOf {
         Key::needed("halt", Shape::Map(&probe::HALT), probe::HALT.what),
         Key::needed("resume", Shape::Map(&probe::RESUME), probe::RESUME.what),
         Key::needed("dump-memory", Shape::Map(&probe::DUMP_MEMORY), probe::DUMP_MEMORY.what),
+        Key::needed("search-memory", Shape::Map(&probe::SEARCH_MEMORY), probe::SEARCH_MEMORY.what),
         Key::needed("read-lock", Shape::Map(&probe::READ_LOCK), probe::READ_LOCK.what),
         Key::needed("usb-presence", Shape::Map(&usb::PRESENCE), usb::PRESENCE.what),
         Key::needed("usb-descriptors", Shape::Map(&usb::DESCRIPTORS), usb::DESCRIPTORS.what),

@@ -1,6 +1,6 @@
 //! Steps with a debug probe that have no other place: what they are, how they are written, how they are told.
 
-use super::{FailAs, build, keys};
+use super::{FailAs, Template, build, keys};
 use crate::{
     channel::probe::LockVerdict,
     document::{Key, Keys, Map, Shape, Word},
@@ -25,6 +25,21 @@ pub enum ProbeStep {
         /// Name of the evidence.
         name: String,
     },
+    /// Search memory for what is left of secrets, in all forms of [`crate::channel::residue`].
+    SearchMemory {
+        /// First address.
+        address: u32,
+        /// Bytes, 1 to [`MAX_DUMP`].
+        length: u32,
+        /// What is searched for.
+        secrets: Vec<Template>,
+        /// Names of Wi-Fi networks whose keys may have been made of them.
+        networks: Vec<Template>,
+        /// What has to come of it.
+        expect: Residue,
+        /// Reason when something is left.
+        fail_as: Option<FailAs>,
+    },
     /// Tell from raw accesses whether the debug port is locked.
     ReadLock {
         /// By which rule; otherwise that of the chip.
@@ -34,6 +49,29 @@ pub enum ProbeStep {
         /// Reason when it is otherwise.
         fail_as: Option<FailAs>,
     },
+}
+
+/// What has to come of a search for secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Residue {
+    /// Nothing, because they were not put there yet.
+    Unused,
+    /// Each of them: the positive control.
+    Found,
+    /// Nothing, because it was erased.
+    Absent,
+}
+
+impl Residue {
+    /// As written in plans.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unused => "unused",
+            Self::Found => "found",
+            Self::Absent => "absent",
+        }
+    }
 }
 
 /// What a lock must be.
@@ -129,6 +167,34 @@ pub static DUMP_MEMORY: Keys = Keys::new(
         Key::needed("name", Shape::Name, "Name of the evidence."),
     ],
 );
+const RESIDUE: &[Word] = &[
+    Word {
+        word: "unused",
+        what: "Nothing may be there yet. Otherwise the step is inconclusive: these secrets would be found whatever the device erases.",
+    },
+    Word { word: "found", what: "Each of them must be there: the positive control. Otherwise the step is inconclusive." },
+    Word { word: "absent", what: "Nothing may be left, not even a piece of six bytes." },
+];
+/// `search-memory`.
+pub static SEARCH_MEMORY: Keys = Keys::new(
+    "search-memory",
+    "Reads memory through the debug probe and searches it for secrets in every form in which a device may keep them: plain, UTF-16, hex, Base64, \
+     reversed, with reversed words, inverted, escaped, as SHA-1 or SHA-256, and for pieces of six bytes. Memory that cannot be read is inconclusive.",
+    &[
+        CHANNEL,
+        Key::needed("address", Shape::Address, "First address."),
+        Key::needed("length", Shape::Integer(1, MAX_DUMP as i64), "Bytes, at most 16 MiB."),
+        Key::needed("for", Shape::List(&Shape::Template, 1), "Secrets, of at least eight bytes each."),
+        Key::optional(
+            "networks",
+            Shape::List(&Shape::Template, 1),
+            "Names of Wi-Fi networks: keys made of the secrets for them are searched for too.",
+        ),
+        Key::needed("expect", Shape::Word(RESIDUE), "What has to come of it."),
+        keys::REASON,
+        keys::MEANING,
+    ],
+);
 /// `read-lock`.
 pub static READ_LOCK: Keys = Keys::new(
     "read-lock",
@@ -154,6 +220,18 @@ pub fn step(name: &str, map: &Map) -> Option<ProbeStep> {
         "halt" => ProbeStep::Halt,
         "resume" => ProbeStep::Resume,
         "dump-memory" => ProbeStep::DumpMemory { address: number("address"), length: number("length"), name: map.string("name") },
+        "search-memory" => ProbeStep::SearchMemory {
+            address: number("address"),
+            length: number("length"),
+            secrets: map.strings("for").into_iter().map(Template).collect(),
+            networks: map.strings("networks").into_iter().map(Template).collect(),
+            expect: match map.text("expect") {
+                "unused" => Residue::Unused,
+                "found" => Residue::Found,
+                _ => Residue::Absent,
+            },
+            fail_as: build::optional_fail_as(map),
+        },
         "read-lock" => ProbeStep::ReadLock {
             family: map.get("family").map(|value| value.text().to_owned()),
             expect: map.get("expect").map(|value| match value.text() {
@@ -177,6 +255,13 @@ impl ProbeStep {
             Self::Resume => format!("let the core run through {channel}"),
             Self::DumpMemory { address, length, name } => {
                 format!("keep {length} bytes at {address:#010x} through {channel} as {name}")
+            }
+            Self::SearchMemory { address, length, secrets, expect, .. } => {
+                format!(
+                    "{} secrets in {length} bytes at {address:#010x} through {channel}, to be {}",
+                    secrets.len(),
+                    expect.word()
+                )
             }
             Self::ReadLock { expect: Some(lock), .. } => format!("lock of {channel}, to be {}", lock.word()),
             Self::ReadLock { expect: None, .. } => format!("lock of {channel}"),

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Gone, LATCH, Relay, Wired, at_path, registry};
+use super::{super::bench_fault::RestartedService, Gone, LATCH, Relay, Wired, at_path, registry};
 use crate::{
     channel::{
         clock::BoxFuture,
@@ -16,7 +16,7 @@ use crate::{
         operator::Ask,
     },
     driver::{api::fingerprint, serial::Serial},
-    rig::model::Rig,
+    rig::model::{BenchFault, Rig},
     virtual_dut::hub::{Attachment, CLOCK_PORT, Flaw, Hub, HubConfig, SERVICE_PORT},
 };
 
@@ -93,7 +93,8 @@ fn free_address() -> Result<Ipv4Addr, LinkError> {
 
 /// Puts the rig's hub on the bench; the drivers of its run.
 pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, ask: &Arc<dyn Ask>) -> Result<Wired, LinkError> {
-    let (seed_of_rig, flaw) = rig.virtual_hub.as_ref().map(|hub| (hub.seed, hub.flaw.clone())).unwrap_or_default();
+    let (seed_of_rig, flaw, fault) =
+        rig.virtual_hub.as_ref().map(|hub| (hub.seed, hub.flaw.clone(), hub.bench_fault)).unwrap_or_default();
     let address = free_address()?;
     let own = free_address()?;
     place(rig, address, free_address()?, own);
@@ -126,7 +127,10 @@ pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, ask: &Arc<
     // As whoever sets up a bench reads it off the device.
     fill(rig, CERTIFICATE, &fingerprint(hub.certificate()));
     let identity = format!("{} in {}", rig.name, store.display());
-    let registry = registry(&super::VirtualChannels::default(), ask).with_all(drivers(Some((&hub, &identity))));
+    let mut registry = registry(&super::VirtualChannels::default(), ask).with_all(drivers(Some((&hub, &identity))));
+    if fault == Some(BenchFault::RestartedService) {
+        registry = registry.with(Arc::new(RestartedService));
+    }
     Ok(Wired { registry, clock: hub.clock(), hold: Some(Box::new(hub)) })
 }
 
