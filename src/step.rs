@@ -199,7 +199,7 @@ pub enum StepKind {
     /// Let bench time pass.
     Wait {
         /// How long.
-        time: Duration,
+        time: Within,
     },
     /// Run a procedure of the device profile.
     Do {

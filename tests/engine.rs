@@ -228,7 +228,7 @@ fn power(up: bool) -> Step {
 }
 
 fn wait(ms: u64) -> Step {
-    step(StepKind::Wait { time: Duration::from_millis(ms) })
+    step(StepKind::Wait { time: span(ms) })
 }
 
 fn perform(procedure: &str, expect: Outcome, reason: &str) -> Step {

@@ -1,6 +1,6 @@
 //! What came of a run against what its row says.
 
-use super::matrix::Expected;
+use super::matrix::{EVIDENCE_CHANGED, Expected};
 use crate::event::Verdict;
 
 /// What came of one case.
@@ -23,6 +23,8 @@ pub struct Observed {
     pub safe: bool,
     /// Cases in the order of the plan.
     pub cases: Vec<Case>,
+    /// Why its records cannot be believed, if they cannot.
+    pub changed: Option<String>,
 }
 
 /// Whether a run was as it had to be.
@@ -73,6 +75,14 @@ fn told(case: &Case) -> String {
 pub fn judge(expected: &Expected, observed: &Observed) -> Outcome {
     let ran = || observed.cases.iter().filter(|case| case.verdict.is_some());
     let first_bad = ran().find(|case| case.verdict != Some(Verdict::Pass));
+    match (expected, &observed.changed) {
+        (Expected::Bench { reason, .. }, Some(_)) if reason == EVIDENCE_CHANGED => return Outcome::AsExpected,
+        (Expected::Bench { reason, .. }, None) if reason == EVIDENCE_CHANGED => {
+            return Outcome::Deceived("the change in the records was not noticed".to_owned());
+        }
+        (_, Some(what)) => return Outcome::NoVerdict(format!("the records cannot be believed: {what}")),
+        (_, None) => {}
+    }
     match expected {
         Expected::Pass { .. } => match (ran().find(|case| case.verdict == Some(Verdict::Fail)), first_bad) {
             (Some(failed), _) => Outcome::FalseFail(told(failed)),
@@ -112,7 +122,7 @@ mod tests {
             verdict,
             reason: (!reason.is_empty()).then(|| reason.to_owned()),
         };
-        Observed { verdict, safe: true, cases: cases.iter().map(case).collect() }
+        Observed { verdict, safe: true, cases: cases.iter().map(case).collect(), changed: None }
     }
 
     const PASS: Option<Verdict> = Some(Verdict::Pass);
@@ -157,5 +167,17 @@ mod tests {
         assert!(matches!(seen(Verdict::Inconclusive, &[("a", UNCLEAR, "BENCH-FAULT")]), Outcome::NoVerdict(_)));
         assert!(matches!(seen(Verdict::Error, &[("a", error, "BUG")]), Outcome::NoVerdict(_)), "for another reason");
         assert!(matches!(seen(Verdict::Error, &[("a", error, "BENCH-FAULT"), ("b", FAIL, "SIG")]), Outcome::Deceived(_)));
+    }
+
+    #[test]
+    fn records_that_were_changed_say_nothing_and_the_change_has_to_be_noticed() {
+        let changed = |cases: &[_]| Observed { changed: Some("a byte".to_owned()), ..observed(Verdict::Pass, cases) };
+        let edited = Expected::Bench { verdict: Verdict::Error, reason: EVIDENCE_CHANGED.to_owned() };
+        assert_eq!(judge(&edited, &changed(&[("a", PASS, "")])), Outcome::AsExpected);
+        assert!(matches!(judge(&edited, &observed(Verdict::Pass, &[("a", PASS, "")])), Outcome::Deceived(_)));
+        let good = Expected::Pass { twin: false };
+        assert!(matches!(judge(&good, &changed(&[("a", PASS, "")])), Outcome::NoVerdict(_)));
+        let fault = Expected::Fail { case: "b".to_owned(), reason: "SIG".to_owned() };
+        assert!(matches!(judge(&fault, &changed(&[("b", FAIL, "SIG")])), Outcome::NoVerdict(_)));
     }
 }

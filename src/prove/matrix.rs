@@ -64,6 +64,11 @@ static FAULT: Keys = Keys::new(
         Key::needed("rig", Shape::Path, "Rig with that bench."),
         Key::needed("plan", Shape::Path, "Plan that is run on it."),
         Key::optional("case", Shape::Name, "Only this case. Default: all."),
+        Key::optional(
+            "afterwards",
+            Shape::Word(AFTERWARDS),
+            "What somebody does to the records of the run before they are looked at. Default: nothing.",
+        ),
         Key::needed("verdict", Shape::Word(VERDICTS), "What the first case that does not pass has to come to."),
         Key::needed(
             "reason",
@@ -72,6 +77,9 @@ static FAULT: Keys = Keys::new(
         ),
     ],
 );
+
+const AFTERWARDS: &[Word] =
+    &[Word { word: "edit-evidence", what: "Changes one bit of a piece of evidence that a verdict points to." }];
 
 const VERDICTS: &[Word] = &[
     Word { word: "inconclusive", what: "The bench worked, and what it saw proves nothing." },
@@ -82,7 +90,11 @@ const BENCH_REASONS: &[Word] = &[
     Word { word: "BENCH-FAULT", what: "The bench could not do its part." },
     Word { word: "NOT-PREPARED", what: "The device could not be brought into the state that the case starts from." },
     Word { word: "NO-WITNESS", what: "Nothing proves that a stimulus took place." },
+    Word { word: EVIDENCE_CHANGED, what: "The records are not those that the run has written. With `afterwards`." },
 ];
+
+/// Reason of a run whose records cannot be believed.
+pub(super) const EVIDENCE_CHANGED: &str = "EVIDENCE-CHANGED";
 
 /// What a row has to come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +133,8 @@ pub struct Row {
     pub plan: PathBuf,
     /// Only this case.
     pub only: Option<String>,
+    /// Whether one bit of its evidence is changed afterwards.
+    pub edited: bool,
     /// What has to come of it.
     pub expected: Expected,
 }
@@ -169,6 +183,7 @@ impl Matrix {
                 rig,
                 plan,
                 only: None,
+                edited: false,
                 expected: Expected::Pass { twin: false },
             });
         }
@@ -184,6 +199,7 @@ impl Matrix {
                 rig: base.join(map.string("rig")),
                 plan: base.join(map.string("plan")),
                 only: map.has("case").then(|| map.string("case")),
+                edited: map.has("afterwards"),
                 expected: Expected::Bench { verdict, reason: map.string("reason") },
             });
         }
@@ -221,7 +237,7 @@ impl Matrix {
         };
         let (rig, plan) = (base.join(map.string("rig")), base.join(map.string("plan")));
         let only = map.flag("alone").then(|| map.string("case"));
-        self.rows.push(Row { id, name, rig, plan, only, expected });
+        self.rows.push(Row { id, name, rig, plan, only, edited: false, expected });
     }
 }
 

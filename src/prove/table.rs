@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     judge::{Observed, Outcome},
-    matrix::{Expected, Row},
+    matrix::{EVIDENCE_CHANGED, Expected, Row},
 };
 use crate::event::Verdict;
 
@@ -128,6 +128,9 @@ fn expected(row: &Row) -> String {
 
 fn observed(judged: &Judged) -> String {
     let Some(observed) = &judged.observed else { return "no result".to_owned() };
+    if observed.changed.is_some() {
+        return EVIDENCE_CHANGED.to_owned();
+    }
     let ran = observed.cases.iter().filter(|case| case.verdict.is_some());
     let passed = ran.clone().filter(|case| case.verdict == Some(Verdict::Pass)).count();
     let first_bad = ran.clone().find(|case| case.verdict != Some(Verdict::Pass));
@@ -303,10 +306,17 @@ mod tests {
     use super::{super::judge::Case, *};
 
     fn judged(id: &str, expected: Expected, outcome: Outcome) -> Judged {
-        let row =
-            Row { id: id.into(), name: "a | b".into(), rig: "r.yaml".into(), plan: "x/p.yaml".into(), only: None, expected };
+        let row = Row {
+            id: id.into(),
+            name: "a | b".into(),
+            rig: "r.yaml".into(),
+            plan: "x/p.yaml".into(),
+            only: None,
+            edited: false,
+            expected,
+        };
         let case = Case { id: "c".to_owned(), verdict: Some(Verdict::Pass), reason: None };
-        let observed = Some(Observed { verdict: Verdict::Pass, safe: true, cases: vec![case] });
+        let observed = Some(Observed { verdict: Verdict::Pass, safe: true, cases: vec![case], changed: None });
         Judged { row, seed: None, observed, outcome, took: Duration::from_secs(1) }
     }
 

@@ -28,7 +28,7 @@ pub fn step(step: &Step) -> String {
         StepKind::ReadMemory { channel, address, length, .. } => {
             format!("read {length} bytes at {address:#010x} through {channel}")
         }
-        StepKind::Wait { time } => format!("wait {}", Span::from(*time)),
+        StepKind::Wait { time } => format!("wait {time}"),
         StepKind::Do { procedure, with, expect, .. } => {
             let with: Vec<_> = with.iter().map(|(name, value)| format!("{name} {}", value.0)).collect();
             let with = if with.is_empty() { String::new() } else { format!(" ({})", with.join(", ")) };

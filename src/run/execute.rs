@@ -222,7 +222,10 @@ impl Executor {
                     let wanted = Wanted { readable: *readable, holds: holds.as_ref(), lacks: lacks.as_ref() };
                     self.read_memory(channel, *address, *length, wanted, fail_as.as_ref(), id).await
                 }
-                StepKind::Wait { time } => self.pause(*time).await.map(|()| Passed::default()),
+                StepKind::Wait { time } => {
+                    let time = values::span(time, &self.shared.device)?;
+                    self.pause(time).await.map(|()| Passed::default())
+                }
                 StepKind::Do { procedure, with, expect, fail_as, silence } => {
                     self.procedure(procedure, with, *expect, fail_as.as_ref(), *silence, number, deeper).await
                 }

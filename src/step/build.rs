@@ -106,7 +106,7 @@ fn step(value: &Value) -> Option<Step> {
             fail_as: optional_fail_as(map),
         },
         "prompt" => StepKind::Prompt(Box::new(prompt::step(map))),
-        "wait" => StepKind::Wait { time: map.duration("time") },
+        "wait" => StepKind::Wait { time: within(map, "time") },
         "do" => StepKind::Do {
             procedure: map.string("procedure"),
             with: map.named("with").iter().map(|arg| (arg.name.clone(), Template(arg.value.text().to_owned()))).collect(),

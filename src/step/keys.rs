@@ -240,7 +240,7 @@ static READ_MEMORY: Keys = Keys::new(
 static WAIT: Keys = Keys::new(
     "wait",
     "Lets time pass. Wait for something observable instead where that is possible.",
-    &[Key::needed("time", Shape::Duration(MILLISECOND, DAY), "How long.")],
+    &[Key::needed("time", Shape::Within, "How long.")],
 );
 static DO: Keys = Keys::new(
     "do",
