@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+#[path = "engine/bench.rs"]
+mod bench;
 #[path = "engine/usb.rs"]
 mod usb;
 
@@ -15,30 +17,23 @@ use std::{
     time::Duration,
 };
 
+use bench::{case, channel, code, ended, judged, one, plan, setup, step, text};
 use hilbench::{
     channel::{
-        clock::{BoxFuture, Clock, WallClock},
+        clock::BoxFuture,
         link::{ButtonLink, ChannelKind, Driver, LinkError, Measurand, Opened, Parameters, Proof, SupplyLink},
     },
-    event::{Event, Fact, Request, RunHeader, RunId, StopLevel, Verdict, Witness},
-    journal::{Journal, Options},
-    plan::model::{Alteration, AlteredImage, Case, Plan},
+    event::{Event, Fact, Request, RunId, StopLevel, Verdict, Witness},
+    journal::Sink,
+    plan::model::{Alteration, AlteredImage, Plan},
     rig::model::{ChannelSpec, Device, Image, OutcomeSpec, Procedure, Rig, SafeAction},
-    run::{
-        cuts::CutOptions,
-        desk::Desk,
-        dispatch::{RunEnd, Setup, run},
-        registry::Registry,
-    },
-    step::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, supply::SupplyMeasurement},
+    run::{dispatch::RunEnd, registry::Registry},
+    step::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Within, supply::SupplyMeasurement},
 };
 #[path = "engine/ble.rs"]
 mod ble;
 
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    sync::mpsc,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 #[path = "engine/api.rs"]
 mod api;
@@ -194,20 +189,8 @@ impl ButtonLink for ButtonState {
 
 // --- building plans ---
 
-fn text(text: &str) -> Template {
-    Template(text.to_owned())
-}
-
 fn span(ms: u64) -> Within {
     Within::Span(Duration::from_millis(ms))
-}
-
-fn code(code: &str) -> FailAs {
-    FailAs { code: code.to_owned(), text: String::new() }
-}
-
-fn step(kind: StepKind) -> Step {
-    Step { kind, line: 1 }
 }
 
 fn send(line: &str) -> Step {
@@ -234,27 +217,6 @@ fn wait(ms: u64) -> Step {
 fn perform(procedure: &str, expect: Outcome, reason: &str) -> Step {
     let fail_as = Some(code(reason));
     step(StepKind::Do { procedure: procedure.to_owned(), with: Vec::new(), expect, fail_as, silence: Silence::Inconclusive })
-}
-
-fn case(id: &str, steps: Vec<Step>) -> Case {
-    Case { id: id.to_owned(), title: id.to_owned(), assesses: Vec::new(), timeout: Duration::from_mins(1), steps, line: 1 }
-}
-
-fn plan(cases: Vec<Case>) -> Plan {
-    Plan {
-        name: "plan".to_owned(),
-        title: "plan".to_owned(),
-        requires: Vec::new(),
-        images: Vec::new(),
-        before_each: Vec::new(),
-        cases,
-        finally: Vec::new(),
-        timeout: Duration::from_mins(10),
-    }
-}
-
-fn one(steps: Vec<Step>) -> Plan {
-    plan(vec![case("case", steps)])
 }
 
 /// A lock that answers `ping`, refuses `bad`, takes `good`, and is silent to everything else.
@@ -323,19 +285,9 @@ struct Ran {
 }
 
 impl Ran {
-    fn case(&self, id: &str) -> (Verdict, String) {
-        let found = self.events.iter().find_map(|event| match &event.fact {
-            Fact::CaseFinished { case, verdict, reason, .. } if case.as_str() == id => {
-                Some((*verdict, reason.as_ref().map(ToString::to_string).unwrap_or_default()))
-            }
-            _ => None,
-        });
-        found.unwrap_or_else(|| panic!("case {id} did not finish: {:#?}", self.events))
-    }
-
+    #[track_caller]
     fn is(&self, verdict: Verdict, reason: &str) {
-        let (found, why) = self.case("case");
-        assert!(found == verdict && why.contains(reason), "expected {verdict} {reason}, found {found} {why}");
+        bench::is(&self.events, verdict, reason);
     }
 
     fn safe(&self) -> bool {
@@ -377,7 +329,6 @@ impl Default for Bench {
 }
 
 fn rig() -> Rig {
-    let channel = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default(), sees_flash: false };
     Rig {
         name: "fakes".to_owned(),
         file: PathBuf::new(),
@@ -399,6 +350,12 @@ fn rig() -> Rig {
     }
 }
 
+/// The same device on these channels only, each with its driver, and nothing to make safe.
+fn rig_of(channels: &[(&str, &str)]) -> Rig {
+    let channels = channels.iter().map(|(name, driver)| ((*name).to_owned(), channel(driver))).collect();
+    Rig { channels, safe_state: Vec::new(), ..rig() }
+}
+
 /// A sink that is full after some bytes.
 struct Full(std::fs::File, usize);
 
@@ -410,6 +367,10 @@ impl std::io::Write for Full {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+fn full_after(limit: usize) -> Sink {
+    Arc::new(move |_, file| Box::new(Full(file, limit)))
 }
 
 impl Bench {
@@ -430,58 +391,10 @@ impl Bench {
 
     /// On another rig with other drivers.
     async fn run_on(self, plan: Plan, rig: Rig, registry: Registry, world: Arc<World>) -> Ran {
-        let directory = tempfile::tempdir().unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-        let run_id = RunId::from("20260101-000000-0001");
-        let bench_clock = Arc::clone(&clock);
-        let mut options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));
-        if let Some(limit) = self.journal_limit {
-            options.sink = Some(Arc::new(move |_, file| Box::new(Full(file, limit))));
-        }
-        let journal = Journal::create(options).unwrap();
-        let mut cursor = journal.observe();
-        let header = RunHeader {
-            schema: hilbench::event::SCHEMA.to_owned(),
-            tool: "test".to_owned(),
-            run: run_id,
-            command: Vec::new(),
-            started: "2026-01-01T00:00:00Z".to_owned(),
-            clock: clock.name().to_owned(),
-            seed: 1,
-            plan: plan.name.clone(),
-            rig: "fakes".to_owned(),
-            device: "lock".to_owned(),
-            files: Vec::new(),
-            cases: Vec::new(),
-        };
-        let setup = Setup {
-            plan,
-            rig,
-            skipped: Vec::new(),
-            registry,
-            clock,
-            journal: journal.clone(),
-            header,
-            leases: directory.path().join("leases"),
-            wait: None,
-            guard: None,
-            cuts: CutOptions::default(),
-            desk: Desk::default(),
-            fail_fast: false,
-            hold: None,
-        };
-        let (requests, served) = mpsc::channel(4);
-        if let Some((after, level)) = self.stop {
-            tokio::spawn(async move {
-                tokio::time::sleep(after).await;
-                let _ = requests.send(Request::Stop { level, by: "test".to_owned() }).await;
-            });
-        }
-        let end = run(setup, served).await;
-        let mut events = Vec::new();
-        while let Some(event) = cursor.try_next() {
-            events.push((*event).clone());
-        }
+        let store = tempfile::tempdir().unwrap();
+        let sink = self.journal_limit.map(full_after);
+        let stop = self.stop.map(|(after, level)| (after, Request::Stop { level, by: "test".to_owned() }));
+        let (end, events) = ended(setup(store.path(), sink, plan, rig, registry), stop.into_iter().collect()).await;
         Ran { end, events, world }
     }
 }

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+#[path = "engine/bench.rs"]
+mod bench;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -9,28 +12,22 @@ use std::{
     time::Duration,
 };
 
+use bench::{channel, code, ended, judged, one, setup, step, text};
 use hilbench::{
     channel::{
-        clock::{BoxFuture, Clock, WallClock},
+        clock::BoxFuture,
         link::{ChannelKind, Driver, LinkError, Opened, Parameters, ProbeLink, Proof, Segment},
         probe::{LockReading, LockVerdict},
     },
     driver::probe::lock::Family,
-    event::{Event, Fact, RunHeader, RunId, Verdict, Witness},
-    journal::{Journal, Options},
-    plan::model::{Case, Plan},
-    rig::model::{ChannelSpec, Device, Image, Rig},
-    run::{
-        cuts::CutOptions,
-        dispatch::{Setup, run},
-        registry::Registry,
-    },
+    event::{Event, Fact, Verdict, Witness},
+    rig::model::{Device, Image, Rig},
+    run::registry::Registry,
     step::{
-        FailAs, Step, StepKind, Template,
+        StepKind,
         probe::{Lock, ProbeStep},
     },
 };
-use tokio::sync::mpsc;
 
 /// What the probe answers, and what it was asked.
 #[derive(Clone)]
@@ -122,7 +119,6 @@ impl Driver for Probe {
 
 struct Ran {
     verdict: Verdict,
-    reason: String,
     events: Vec<Event>,
     evidence: BTreeMap<String, Vec<u8>>,
 }
@@ -130,109 +126,28 @@ struct Ran {
 impl Ran {
     #[track_caller]
     fn is(&self, verdict: Verdict, reason: &str) {
-        assert!(
-            self.verdict == verdict && self.reason.contains(reason),
-            "expected {verdict} {reason}, found {} {}",
-            self.verdict,
-            self.reason
-        );
+        bench::is(&self.events, verdict, reason);
     }
 }
 
 async fn ran(probe: &Probe, sacrificial: bool, steps: Vec<StepKind>) -> Ran {
-    let directory = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-    let id = RunId::from("20260101-000000-0001");
-    let now = Arc::clone(&clock);
-    let journal = Journal::create(Options::new(directory.path(), id.clone(), Arc::new(move || now.now()))).unwrap();
-    let mut cursor = journal.observe();
-    let steps = steps.into_iter().map(|kind| Step { kind, line: 1 }).collect();
-    let minute = Duration::from_mins(1);
-    let case = Case { id: "case".to_owned(), title: "case".to_owned(), assesses: Vec::new(), timeout: minute, steps, line: 1 };
-    let plan = Plan {
-        name: "plan".to_owned(),
-        title: "plan".to_owned(),
-        requires: vec!["probe".to_owned()],
-        timeout: minute,
-        images: Vec::new(),
-        before_each: Vec::new(),
-        cases: vec![case],
-        finally: Vec::new(),
-    };
+    let store = tempfile::tempdir().unwrap();
     let image = Image { file: PathBuf::new(), address: Some(0), version: None, bytes: vec![1; 16] };
-    let device = Device {
-        name: "device".to_owned(),
-        file: PathBuf::new(),
-        declared: BTreeMap::new(),
-        images: [("code".to_owned(), image)].into(),
-        layout: BTreeMap::new(),
-        procedures: BTreeMap::new(),
-        interruption: None,
-        golden: Vec::new(),
-        ble: None,
-        usb: BTreeMap::new(),
-    };
     let rig = Rig {
         name: "rig".to_owned(),
-        file: PathBuf::new(),
-        device,
-        channels: [(
-            "probe".to_owned(),
-            ChannelSpec { driver: "fake-probe".to_owned(), parameters: Parameters::default(), sees_flash: false },
-        )]
-        .into(),
-        safe_state: Vec::new(),
-        safe_state_timeout: minute,
+        device: Device { name: "device".to_owned(), images: [("code".to_owned(), image)].into(), ..Device::default() },
+        channels: [("probe".to_owned(), channel("fake-probe"))].into(),
+        safe_state_timeout: Duration::from_mins(1),
         sacrificial,
-        virtual_device: None,
-        virtual_hub: None,
+        ..Rig::default()
     };
-    let header = RunHeader {
-        schema: hilbench::event::SCHEMA.to_owned(),
-        tool: "test".to_owned(),
-        run: id,
-        command: Vec::new(),
-        started: "2026-01-01T00:00:00Z".to_owned(),
-        clock: clock.name().to_owned(),
-        seed: 1,
-        plan: "plan".to_owned(),
-        rig: "rig".to_owned(),
-        device: "device".to_owned(),
-        files: Vec::new(),
-        cases: Vec::new(),
-    };
-    let setup = Setup {
-        plan,
-        rig,
-        skipped: Vec::new(),
-        registry: Registry::new().with(Arc::new(probe.clone())),
-        clock,
-        journal: journal.clone(),
-        header,
-        leases: directory.path().join("leases"),
-        wait: None,
-        guard: None,
-        cuts: CutOptions::default(),
-        desk: hilbench::run::desk::Desk::default(),
-        fail_fast: false,
-        hold: None,
-    };
-    let (_requests, served) = mpsc::channel(4);
-    run(setup, served).await;
-    let mut events = Vec::new();
-    while let Some(event) = cursor.try_next() {
-        events.push((*event).clone());
-    }
+    let plan = one(steps.into_iter().map(step).collect());
+    let registry = Registry::new().with(Arc::new(probe.clone()));
+    let (_, events) = ended(setup(store.path(), None, plan, rig, registry), Vec::new()).await;
     let mut evidence = BTreeMap::new();
-    collect(directory.path(), &mut evidence);
-    let found = events.iter().find_map(|event| match &event.fact {
-        Fact::CaseFinished { verdict, reason, .. } => {
-            Some((*verdict, reason.as_ref().map(ToString::to_string).unwrap_or_default()))
-        }
-        _ => None,
-    });
-    let (verdict, reason) = found.unwrap_or_else(|| panic!("{events:#?}"));
-    Ran { verdict, reason, events, evidence }
+    collect(store.path(), &mut evidence);
+    let (verdict, _) = judged(&events, "case").unwrap_or_else(|| panic!("{events:#?}"));
+    Ran { verdict, events, evidence }
 }
 
 fn collect(directory: &std::path::Path, into: &mut BTreeMap<String, Vec<u8>>) {
@@ -251,8 +166,7 @@ fn probe(step: ProbeStep) -> StepKind {
 }
 
 fn lock(expect: Lock) -> StepKind {
-    let fail_as = Some(FailAs { code: "PHY-LOCKBIT".to_owned(), text: String::new() });
-    probe(ProbeStep::ReadLock { family: None, expect: Some(expect), fail_as })
+    probe(ProbeStep::ReadLock { family: None, expect: Some(expect), fail_as: Some(code("PHY-LOCKBIT")) })
 }
 
 fn dump(address: u32, length: u32) -> StepKind {
@@ -331,9 +245,7 @@ async fn a_dump_that_is_refused_is_inconclusive_and_one_that_breaks_off_a_fault(
 
 /// Byte `at` of the fake probe's memory is `at / 3`.
 fn search(address: u32, holds: Option<&str>, lacks: Option<&str>) -> StepKind {
-    let pattern = |text: &str| Template(text.to_owned());
-    let fail_as = Some(FailAs { code: "FRS-RAM".to_owned(), text: String::new() });
-    let (holds, lacks) = (holds.map(pattern), lacks.map(pattern));
+    let (holds, lacks, fail_as) = (holds.map(text), lacks.map(text), Some(code("FRS-RAM")));
     StepKind::ReadMemory { channel: "probe".to_owned(), address, length: 300, readable: None, holds, lacks, fail_as }
 }
 

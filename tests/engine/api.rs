@@ -74,53 +74,11 @@ impl ApiLink for Link {
 
 async fn on(behaviour: Behaviour, device_with: Option<Procedure>, steps: Vec<Step>) -> (Verdict, String, Vec<Ask>) {
     let behaviour = Arc::new(behaviour);
-    let directory = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-    let run_id = RunId::from("20260101-000000-0001");
-    let bench_clock = Arc::clone(&clock);
-    let journal = Journal::create(Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()))).unwrap();
-    let mut cursor = journal.observe();
-    let header = RunHeader {
-        schema: hilbench::event::SCHEMA.to_owned(),
-        tool: "test".to_owned(),
-        run: run_id,
-        command: Vec::new(),
-        started: "2026-01-01T00:00:00Z".to_owned(),
-        clock: clock.name().to_owned(),
-        seed: 1,
-        plan: "plan".to_owned(),
-        rig: "api".to_owned(),
-        device: "lock".to_owned(),
-        files: Vec::new(),
-        cases: Vec::new(),
-    };
-    let api = ChannelSpec { driver: "fake-api".to_owned(), parameters: Parameters::default(), sees_flash: false };
-    let mut rig = Rig { channels: [("api".to_owned(), api)].into(), safe_state: Vec::new(), ..rig() };
+    let mut rig = rig_of(&[("api", "fake-api")]);
     rig.device.procedures.extend(device_with.map(|procedure| ("enter".to_owned(), procedure)));
-    let setup = Setup {
-        plan: one(steps),
-        rig,
-        skipped: Vec::new(),
-        registry: Registry::new().with(Arc::new(FakeApi(Arc::clone(&behaviour)))),
-        clock,
-        journal: journal.clone(),
-        header,
-        leases: directory.path().join("leases"),
-        wait: None,
-        guard: None,
-        cuts: CutOptions::default(),
-        desk: Desk::default(),
-        fail_fast: false,
-        hold: None,
-    };
-    let (_requests, served) = mpsc::channel(4);
-    run(setup, served).await;
-    let (mut verdict, mut why) = (Verdict::None, String::new());
-    while let Some(event) = cursor.try_next() {
-        if let Fact::CaseFinished { verdict: found, reason, .. } = &event.fact {
-            (verdict, why) = (*found, reason.as_ref().map(ToString::to_string).unwrap_or_default());
-        }
-    }
+    let registry = Registry::new().with(Arc::new(FakeApi(Arc::clone(&behaviour))));
+    let ran = Bench::default().run_on(one(steps), rig, registry, Arc::default()).await;
+    let (verdict, why) = judged(&ran.events, "case").unwrap_or_default();
     let asked = behaviour.asked.lock().unwrap().clone();
     (verdict, why, asked)
 }

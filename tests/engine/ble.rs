@@ -170,14 +170,8 @@ fn declared(authenticated: bool, access: &[&str]) -> Declared {
 impl Model {
     async fn run(self, declared: Option<Declared>, steps: Vec<BleStep>) -> Ran {
         let closed = Arc::new(AtomicBool::new(false));
-        let mut rig = rig();
+        let mut rig = rig_of(&[("ble", "fake-ble")]);
         rig.device.ble = declared;
-        rig.channels = [(
-            "ble".to_owned(),
-            ChannelSpec { driver: "fake-ble".to_owned(), parameters: Parameters::default(), sees_flash: false },
-        )]
-        .into();
-        rig.safe_state.clear();
         let registry = Registry::new().with(Arc::new(FakeBle(self, Arc::clone(&closed))));
         let steps = steps.into_iter().map(|step| super::step(StepKind::Ble { channel: "ble".to_owned(), step })).collect();
         let ran = Bench::default().run_on(one(steps), rig, registry, Arc::new(World::default())).await;

@@ -87,60 +87,14 @@ impl NetworkLink for Link {
 }
 
 async fn run_on(net: &Arc<Net>, timeout: Duration, steps: Vec<Step>) -> (Verdict, String, RunEnd) {
-    let directory = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-    let run_id = RunId::from("20260101-000000-0001");
-    let bench_clock = Arc::clone(&clock);
-    let options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));
-    let journal = Journal::create(options).unwrap();
-    let mut cursor = journal.observe();
-    let header = RunHeader {
-        schema: hilbench::event::SCHEMA.to_owned(),
-        tool: "test".to_owned(),
-        run: run_id,
-        command: Vec::new(),
-        started: "2026-01-01T00:00:00Z".to_owned(),
-        clock: clock.name().to_owned(),
-        seed: 1,
-        plan: "plan".to_owned(),
-        rig: "network".to_owned(),
-        device: "lock".to_owned(),
-        files: Vec::new(),
-        cases: Vec::new(),
-    };
     let mut plan = one(steps);
     plan.cases[0].timeout = timeout;
-    let network = ChannelSpec { driver: "fake-network".to_owned(), parameters: Parameters::default(), sees_flash: false };
-    let rig = Rig {
-        channels: [("network".to_owned(), network)].into(),
-        safe_state: vec![SafeAction::Restore { channel: "network".to_owned() }],
-        ..rig()
-    };
-    let setup = Setup {
-        plan,
-        rig,
-        skipped: Vec::new(),
-        registry: Registry::new().with(Arc::new(FakeNetwork(Arc::clone(net)))),
-        clock,
-        journal: journal.clone(),
-        header,
-        leases: directory.path().join("leases"),
-        wait: None,
-        guard: None,
-        cuts: CutOptions::default(),
-        desk: Desk::default(),
-        fail_fast: false,
-        hold: None,
-    };
-    let (_requests, served) = mpsc::channel(4);
-    let end = run(setup, served).await;
-    let (mut verdict, mut why) = (Verdict::None, String::new());
-    while let Some(event) = cursor.try_next() {
-        if let Fact::CaseFinished { verdict: found, reason, .. } = &event.fact {
-            (verdict, why) = (*found, reason.as_ref().map(ToString::to_string).unwrap_or_default());
-        }
-    }
-    (verdict, why, end)
+    let safe_state = vec![SafeAction::Restore { channel: "network".to_owned() }];
+    let rig = Rig { safe_state, ..rig_of(&[("network", "fake-network")]) };
+    let registry = Registry::new().with(Arc::new(FakeNetwork(Arc::clone(net))));
+    let ran = Bench::default().run_on(plan, rig, registry, Arc::default()).await;
+    let (verdict, why) = judged(&ran.events, "case").unwrap_or_default();
+    (verdict, why, ran.end)
 }
 
 async fn on(net: Net, steps: Vec<Step>) -> (Arc<Net>, Verdict, String, RunEnd) {
