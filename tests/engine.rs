@@ -4,6 +4,8 @@
 
 #[path = "engine/bench.rs"]
 mod bench;
+#[path = "engine/fake.rs"]
+mod fake;
 #[path = "engine/usb.rs"]
 mod usb;
 
@@ -18,6 +20,7 @@ use std::{
 };
 
 use bench::{case, channel, code, ended, judged, one, plan, setup, step, text};
+use fake::fake;
 use hilbench::{
     channel::{
         clock::BoxFuture,
@@ -65,65 +68,32 @@ struct World {
     switched: AtomicU32,
 }
 
-struct FakeConsole(Answer);
-struct FakeSupply(Supply, Arc<World>);
-/// Panics when pressed, if so told.
-struct FakeButton(Arc<World>, bool);
-
 fn witness(what: &str) -> Proof {
     Proof::Seen(Witness { what: what.to_owned(), evidence: None })
 }
 
-impl Driver for FakeConsole {
-    fn name(&self) -> &'static str {
-        "fake-console"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Console
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("console 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let answer = self.0;
-        Box::pin(async move {
-            let (ours, theirs) = tokio::io::duplex(4096);
-            tokio::spawn(async move {
-                let (read, mut write) = tokio::io::split(theirs);
-                let mut lines = BufReader::new(read).lines();
-                while let Ok(Some(line)) = lines.next_line().await {
-                    if let Some(text) = answer(&line)
-                        && write.write_all(text.as_bytes()).await.is_err()
-                    {
-                        return;
-                    }
+fn console(answer: Answer) -> Arc<dyn Driver> {
+    fake("fake-console", ChannelKind::Console, "console 1", move || {
+        let (ours, theirs) = tokio::io::duplex(4096);
+        tokio::spawn(async move {
+            let (read, mut write) = tokio::io::split(theirs);
+            let mut lines = BufReader::new(read).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Some(text) = answer(&line)
+                    && write.write_all(text.as_bytes()).await.is_err()
+                {
+                    return;
                 }
-            });
-            Ok(Opened::Console(Box::new(ours)))
-        })
-    }
+            }
+        });
+        Opened::Console(Box::new(ours))
+    })
 }
 
-impl Driver for FakeSupply {
-    fn name(&self) -> &'static str {
-        "fake-supply"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Supply
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("supply 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let link = SupplyState(self.0, Arc::clone(&self.1));
-        Box::pin(async move { Ok(Opened::Supply(Box::new(link))) })
-    }
+fn supply(how: Supply, world: &Arc<World>) -> Arc<dyn Driver> {
+    let world = Arc::clone(world);
+    let open = move || Opened::Supply(Box::new(SupplyState(how, Arc::clone(&world))));
+    fake("fake-supply", ChannelKind::Supply, "supply 1", open)
 }
 
 struct SupplyState(Supply, Arc<World>);
@@ -156,25 +126,13 @@ impl SupplyLink for SupplyState {
     }
 }
 
-impl Driver for FakeButton {
-    fn name(&self) -> &'static str {
-        "fake-button"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Button
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("button 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let link = ButtonState(Arc::clone(&self.0), self.1);
-        Box::pin(async move { Ok(Opened::Button(Box::new(link))) })
-    }
+fn button(world: &Arc<World>, panics: bool) -> Arc<dyn Driver> {
+    let world = Arc::clone(world);
+    let open = move || Opened::Button(Box::new(ButtonState(Arc::clone(&world), panics)));
+    fake("fake-button", ChannelKind::Button, "button 1", open)
 }
 
+/// Panics when pressed, if so told.
 struct ButtonState(Arc<World>, bool);
 
 impl ButtonLink for ButtonState {
@@ -376,10 +334,8 @@ fn full_after(limit: usize) -> Sink {
 impl Bench {
     async fn run(self, plan: Plan) -> Ran {
         let world = Arc::clone(&self.world);
-        let mut registry = Registry::new()
-            .with(Arc::new(FakeConsole(self.answer)))
-            .with(Arc::new(FakeSupply(self.supply, Arc::clone(&world))))
-            .with(Arc::new(FakeButton(Arc::clone(&world), self.button_panics)));
+        let mut registry =
+            Registry::new().with(console(self.answer)).with(supply(self.supply, &world)).with(button(&world, self.button_panics));
         let mut rig = rig();
         if let Some((driver, parameters)) = self.console.clone() {
             registry = registry.with(driver);

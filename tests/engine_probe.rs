@@ -4,6 +4,8 @@
 
 #[path = "engine/bench.rs"]
 mod bench;
+#[path = "engine/fake.rs"]
+mod fake;
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +15,11 @@ use std::{
 };
 
 use bench::{channel, code, ended, judged, one, setup, step, text};
+use fake::fake;
 use hilbench::{
     channel::{
         clock::BoxFuture,
-        link::{ChannelKind, Driver, LinkError, Opened, Parameters, ProbeLink, Proof, Segment},
+        link::{ChannelKind, LinkError, Opened, ProbeLink, Proof, Segment},
         probe::{LockReading, LockVerdict},
     },
     driver::probe::lock::Family,
@@ -99,24 +102,6 @@ impl ProbeLink for Probe {
     }
 }
 
-impl Driver for Probe {
-    fn name(&self) -> &'static str {
-        "fake-probe"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Probe
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("probe".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        Box::pin(async { Ok(Opened::Probe(Box::new(self.clone()))) })
-    }
-}
-
 struct Ran {
     verdict: Verdict,
     events: Vec<Event>,
@@ -142,7 +127,9 @@ async fn ran(probe: &Probe, sacrificial: bool, steps: Vec<StepKind>) -> Ran {
         ..Rig::default()
     };
     let plan = one(steps.into_iter().map(step).collect());
-    let registry = Registry::new().with(Arc::new(probe.clone()));
+    let link = probe.clone();
+    let open = move || Opened::Probe(Box::new(link.clone()));
+    let registry = Registry::new().with(fake("fake-probe", ChannelKind::Probe, "probe", open));
     let (_, events) = ended(setup(store.path(), None, plan, rig, registry), Vec::new()).await;
     let mut evidence = BTreeMap::new();
     collect(store.path(), &mut evidence);

@@ -22,26 +22,6 @@ struct Behaviour {
     asked: Mutex<Vec<Ask>>,
 }
 
-struct FakeApi(Arc<Behaviour>);
-
-impl Driver for FakeApi {
-    fn name(&self) -> &'static str {
-        "fake-api"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Api
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("device 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        Box::pin(async move { Ok(Opened::Api(Box::new(Link(Arc::clone(&self.0))))) })
-    }
-}
-
 struct Link(Arc<Behaviour>);
 
 impl ApiLink for Link {
@@ -76,7 +56,9 @@ async fn on(behaviour: Behaviour, device_with: Option<Procedure>, steps: Vec<Ste
     let behaviour = Arc::new(behaviour);
     let mut rig = rig_of(&[("api", "fake-api")]);
     rig.device.procedures.extend(device_with.map(|procedure| ("enter".to_owned(), procedure)));
-    let registry = Registry::new().with(Arc::new(FakeApi(Arc::clone(&behaviour))));
+    let device = Arc::clone(&behaviour);
+    let open = move || Opened::Api(Box::new(Link(Arc::clone(&device))));
+    let registry = Registry::new().with(fake("fake-api", ChannelKind::Api, "device 1", open));
     let ran = Bench::default().run_on(one(steps), rig, registry, Arc::default()).await;
     let (verdict, why) = judged(&ran.events, "case").unwrap_or_default();
     let asked = behaviour.asked.lock().unwrap().clone();

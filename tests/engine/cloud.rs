@@ -56,27 +56,6 @@ impl CloudLink for Service {
     }
 }
 
-struct FakeCloud(Vec<(u64, Happens)>, bool);
-
-impl Driver for FakeCloud {
-    fn name(&self) -> &'static str {
-        "fake-cloud"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Cloud
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("cloud 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let service = Service { log: Arc::new(CloudLog::new()), script: self.0.clone(), proven: self.1 };
-        Box::pin(async move { Ok(Opened::Cloud(Box::new(service))) })
-    }
-}
-
 /// Runs steps after `cloud: silent`, which sets off what happens.
 async fn on(script: Vec<(u64, Happens)>, steps: Vec<CloudStep>) -> Ran {
     with(script, steps, true, Duration::from_mins(10)).await
@@ -105,8 +84,10 @@ pub(crate) async fn beside(
     plan.cases[0].timeout = timeout;
     plan.timeout = Duration::from_hours(2);
     let channels: Vec<_> = networks.iter().map(|name| (*name, "fake-network")).chain([("cloud", "fake-cloud")]).collect();
-    let registry =
-        Registry::new().with(Arc::new(FakeCloud(script, proven))).with(Arc::new(super::network::FakeNetwork::default()));
+    let service = move || Service { log: Arc::new(CloudLog::new()), script: script.clone(), proven };
+    let registry = Registry::new()
+        .with(fake("fake-cloud", ChannelKind::Cloud, "cloud 1", move || Opened::Cloud(Box::new(service()))))
+        .with(super::network::driver(&Arc::default()));
     Bench::default().run_on(plan, rig_of(&channels), registry, Arc::default()).await
 }
 

@@ -26,8 +26,6 @@ pub(crate) struct Net {
     traffic: Option<(Duration, u64)>,
 }
 
-#[derive(Default)]
-pub(crate) struct FakeNetwork(Arc<Net>);
 struct Link(Arc<Net>, tokio::time::Instant);
 
 impl Net {
@@ -39,22 +37,10 @@ impl Net {
     }
 }
 
-impl Driver for FakeNetwork {
-    fn name(&self) -> &'static str {
-        "fake-network"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Network
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("network 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        Box::pin(async move { Ok(Opened::Network(Box::new(Link(Arc::clone(&self.0), tokio::time::Instant::now())))) })
-    }
+pub(crate) fn driver(net: &Arc<Net>) -> Arc<dyn Driver> {
+    let net = Arc::clone(net);
+    let open = move || Opened::Network(Box::new(Link(Arc::clone(&net), tokio::time::Instant::now())));
+    fake("fake-network", ChannelKind::Network, "network 1", open)
 }
 
 impl NetworkLink for Link {
@@ -91,7 +77,7 @@ async fn run_on(net: &Arc<Net>, timeout: Duration, steps: Vec<Step>) -> (Verdict
     plan.cases[0].timeout = timeout;
     let safe_state = vec![SafeAction::Restore { channel: "network".to_owned() }];
     let rig = Rig { safe_state, ..rig_of(&[("network", "fake-network")]) };
-    let registry = Registry::new().with(Arc::new(FakeNetwork(Arc::clone(net))));
+    let registry = Registry::new().with(driver(net));
     let ran = Bench::default().run_on(plan, rig, registry, Arc::default()).await;
     let (verdict, why) = judged(&ran.events, "case").unwrap_or_default();
     (verdict, why, ran.end)
@@ -206,7 +192,7 @@ fn the_guard_restores_the_network_of_a_controller_that_is_gone() {
     let said: String =
         [Message::Watch(task), acting].iter().map(|message| serde_json::to_string(message).unwrap() + "\n").collect();
     let guard = |net: &Arc<Net>, said: &str| {
-        let drivers = Registry::new().with(Arc::new(FakeNetwork(Arc::clone(net))));
+        let drivers = Registry::new().with(driver(net));
         watch(said.as_bytes(), Vec::new(), |_| drivers).unwrap()
     };
     let net = Arc::new(Net::default());

@@ -46,27 +46,6 @@ impl UsbLink for Port {
     }
 }
 
-struct FakeUsb(Arc<Model>);
-
-impl Driver for FakeUsb {
-    fn name(&self) -> &'static str {
-        "fake-usb"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Usb
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("port 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let port = Port(Arc::clone(&self.0));
-        Box::pin(async move { Ok(Opened::Usb(Box::new(port))) })
-    }
-}
-
 /// Descriptors of a device with these interfaces; `more` follows the last one.
 fn descriptors(product: u16, interfaces: &[[u8; 3]], more: &[u8]) -> Vec<u8> {
     let mut rest: Vec<u8> =
@@ -116,7 +95,9 @@ async fn run_with(model: Model, usb: UsbStep, timeout: Duration) -> (Ran, Arc<Mo
     plan.cases[0].timeout = timeout;
     let mut rig = rig_of(&[("usb", "fake-usb")]);
     rig.device.usb = [("usb".to_owned(), declared())].into();
-    let registry = Registry::new().with(Arc::new(FakeUsb(Arc::clone(&model))));
+    let port = Arc::clone(&model);
+    let open = move || Opened::Usb(Box::new(Port(Arc::clone(&port))));
+    let registry = Registry::new().with(fake("fake-usb", ChannelKind::Usb, "port 1", open));
     (Bench::default().run_on(plan, rig, registry, Arc::default()).await, model)
 }
 
