@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+#[path = "engine/bench.rs"]
+mod bench;
+#[path = "engine/fake.rs"]
+mod fake;
 #[path = "engine/usb.rs"]
 mod usb;
 
@@ -15,30 +19,24 @@ use std::{
     time::Duration,
 };
 
+use bench::{case, channel, code, ended, judged, one, plan, setup, step, text};
+use fake::fake;
 use hilbench::{
     channel::{
-        clock::{BoxFuture, Clock, WallClock},
+        clock::BoxFuture,
         link::{ButtonLink, ChannelKind, Driver, LinkError, Measurand, Opened, Parameters, Proof, SupplyLink},
     },
-    event::{Event, Fact, Request, RunHeader, RunId, StopLevel, Verdict, Witness},
-    journal::{Journal, Options},
-    plan::model::{Alteration, AlteredImage, Case, Plan},
+    event::{Event, Fact, Request, RunId, StopLevel, Verdict, Witness},
+    journal::Sink,
+    plan::model::{Alteration, AlteredImage, Plan},
     rig::model::{ChannelSpec, Device, Image, OutcomeSpec, Procedure, Rig, SafeAction},
-    run::{
-        cuts::CutOptions,
-        desk::Desk,
-        dispatch::{RunEnd, Setup, run},
-        registry::Registry,
-    },
-    step::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Template, Within, supply::SupplyMeasurement},
+    run::{dispatch::RunEnd, registry::Registry},
+    step::{Comparison, FailAs, Outcome, SendData, Silence, Step, StepKind, Within, supply::SupplyMeasurement},
 };
 #[path = "engine/ble.rs"]
 mod ble;
 
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    sync::mpsc,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 #[path = "engine/api.rs"]
 mod api;
@@ -70,65 +68,32 @@ struct World {
     switched: AtomicU32,
 }
 
-struct FakeConsole(Answer);
-struct FakeSupply(Supply, Arc<World>);
-/// Panics when pressed, if so told.
-struct FakeButton(Arc<World>, bool);
-
 fn witness(what: &str) -> Proof {
     Proof::Seen(Witness { what: what.to_owned(), evidence: None })
 }
 
-impl Driver for FakeConsole {
-    fn name(&self) -> &'static str {
-        "fake-console"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Console
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("console 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let answer = self.0;
-        Box::pin(async move {
-            let (ours, theirs) = tokio::io::duplex(4096);
-            tokio::spawn(async move {
-                let (read, mut write) = tokio::io::split(theirs);
-                let mut lines = BufReader::new(read).lines();
-                while let Ok(Some(line)) = lines.next_line().await {
-                    if let Some(text) = answer(&line)
-                        && write.write_all(text.as_bytes()).await.is_err()
-                    {
-                        return;
-                    }
+fn console(answer: Answer) -> Arc<dyn Driver> {
+    fake("fake-console", ChannelKind::Console, "console 1", move || {
+        let (ours, theirs) = tokio::io::duplex(4096);
+        tokio::spawn(async move {
+            let (read, mut write) = tokio::io::split(theirs);
+            let mut lines = BufReader::new(read).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Some(text) = answer(&line)
+                    && write.write_all(text.as_bytes()).await.is_err()
+                {
+                    return;
                 }
-            });
-            Ok(Opened::Console(Box::new(ours)))
-        })
-    }
+            }
+        });
+        Opened::Console(Box::new(ours))
+    })
 }
 
-impl Driver for FakeSupply {
-    fn name(&self) -> &'static str {
-        "fake-supply"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Supply
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("supply 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let link = SupplyState(self.0, Arc::clone(&self.1));
-        Box::pin(async move { Ok(Opened::Supply(Box::new(link))) })
-    }
+fn supply(how: Supply, world: &Arc<World>) -> Arc<dyn Driver> {
+    let world = Arc::clone(world);
+    let open = move || Opened::Supply(Box::new(SupplyState(how, Arc::clone(&world))));
+    fake("fake-supply", ChannelKind::Supply, "supply 1", open)
 }
 
 struct SupplyState(Supply, Arc<World>);
@@ -161,25 +126,13 @@ impl SupplyLink for SupplyState {
     }
 }
 
-impl Driver for FakeButton {
-    fn name(&self) -> &'static str {
-        "fake-button"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Button
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("button 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let link = ButtonState(Arc::clone(&self.0), self.1);
-        Box::pin(async move { Ok(Opened::Button(Box::new(link))) })
-    }
+fn button(world: &Arc<World>, panics: bool) -> Arc<dyn Driver> {
+    let world = Arc::clone(world);
+    let open = move || Opened::Button(Box::new(ButtonState(Arc::clone(&world), panics)));
+    fake("fake-button", ChannelKind::Button, "button 1", open)
 }
 
+/// Panics when pressed, if so told.
 struct ButtonState(Arc<World>, bool);
 
 impl ButtonLink for ButtonState {
@@ -194,20 +147,8 @@ impl ButtonLink for ButtonState {
 
 // --- building plans ---
 
-fn text(text: &str) -> Template {
-    Template(text.to_owned())
-}
-
 fn span(ms: u64) -> Within {
     Within::Span(Duration::from_millis(ms))
-}
-
-fn code(code: &str) -> FailAs {
-    FailAs { code: code.to_owned(), text: String::new() }
-}
-
-fn step(kind: StepKind) -> Step {
-    Step { kind, line: 1 }
 }
 
 fn send(line: &str) -> Step {
@@ -234,27 +175,6 @@ fn wait(ms: u64) -> Step {
 fn perform(procedure: &str, expect: Outcome, reason: &str) -> Step {
     let fail_as = Some(code(reason));
     step(StepKind::Do { procedure: procedure.to_owned(), with: Vec::new(), expect, fail_as, silence: Silence::Inconclusive })
-}
-
-fn case(id: &str, steps: Vec<Step>) -> Case {
-    Case { id: id.to_owned(), title: id.to_owned(), assesses: Vec::new(), timeout: Duration::from_mins(1), steps, line: 1 }
-}
-
-fn plan(cases: Vec<Case>) -> Plan {
-    Plan {
-        name: "plan".to_owned(),
-        title: "plan".to_owned(),
-        requires: Vec::new(),
-        images: Vec::new(),
-        before_each: Vec::new(),
-        cases,
-        finally: Vec::new(),
-        timeout: Duration::from_mins(10),
-    }
-}
-
-fn one(steps: Vec<Step>) -> Plan {
-    plan(vec![case("case", steps)])
 }
 
 /// A lock that answers `ping`, refuses `bad`, takes `good`, and is silent to everything else.
@@ -323,19 +243,9 @@ struct Ran {
 }
 
 impl Ran {
-    fn case(&self, id: &str) -> (Verdict, String) {
-        let found = self.events.iter().find_map(|event| match &event.fact {
-            Fact::CaseFinished { case, verdict, reason, .. } if case.as_str() == id => {
-                Some((*verdict, reason.as_ref().map(ToString::to_string).unwrap_or_default()))
-            }
-            _ => None,
-        });
-        found.unwrap_or_else(|| panic!("case {id} did not finish: {:#?}", self.events))
-    }
-
+    #[track_caller]
     fn is(&self, verdict: Verdict, reason: &str) {
-        let (found, why) = self.case("case");
-        assert!(found == verdict && why.contains(reason), "expected {verdict} {reason}, found {found} {why}");
+        bench::is(&self.events, verdict, reason);
     }
 
     fn safe(&self) -> bool {
@@ -377,7 +287,6 @@ impl Default for Bench {
 }
 
 fn rig() -> Rig {
-    let channel = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default(), sees_flash: false };
     Rig {
         name: "fakes".to_owned(),
         file: PathBuf::new(),
@@ -399,6 +308,12 @@ fn rig() -> Rig {
     }
 }
 
+/// The same device on these channels only, each with its driver, and nothing to make safe.
+fn rig_of(channels: &[(&str, &str)]) -> Rig {
+    let channels = channels.iter().map(|(name, driver)| ((*name).to_owned(), channel(driver))).collect();
+    Rig { channels, safe_state: Vec::new(), ..rig() }
+}
+
 /// A sink that is full after some bytes.
 struct Full(std::fs::File, usize);
 
@@ -412,13 +327,15 @@ impl std::io::Write for Full {
     }
 }
 
+fn full_after(limit: usize) -> Sink {
+    Arc::new(move |_, file| Box::new(Full(file, limit)))
+}
+
 impl Bench {
     async fn run(self, plan: Plan) -> Ran {
         let world = Arc::clone(&self.world);
-        let mut registry = Registry::new()
-            .with(Arc::new(FakeConsole(self.answer)))
-            .with(Arc::new(FakeSupply(self.supply, Arc::clone(&world))))
-            .with(Arc::new(FakeButton(Arc::clone(&world), self.button_panics)));
+        let mut registry =
+            Registry::new().with(console(self.answer)).with(supply(self.supply, &world)).with(button(&world, self.button_panics));
         let mut rig = rig();
         if let Some((driver, parameters)) = self.console.clone() {
             registry = registry.with(driver);
@@ -430,58 +347,10 @@ impl Bench {
 
     /// On another rig with other drivers.
     async fn run_on(self, plan: Plan, rig: Rig, registry: Registry, world: Arc<World>) -> Ran {
-        let directory = tempfile::tempdir().unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-        let run_id = RunId::from("20260101-000000-0001");
-        let bench_clock = Arc::clone(&clock);
-        let mut options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));
-        if let Some(limit) = self.journal_limit {
-            options.sink = Some(Arc::new(move |_, file| Box::new(Full(file, limit))));
-        }
-        let journal = Journal::create(options).unwrap();
-        let mut cursor = journal.observe();
-        let header = RunHeader {
-            schema: hilbench::event::SCHEMA.to_owned(),
-            tool: "test".to_owned(),
-            run: run_id,
-            command: Vec::new(),
-            started: "2026-01-01T00:00:00Z".to_owned(),
-            clock: clock.name().to_owned(),
-            seed: 1,
-            plan: plan.name.clone(),
-            rig: "fakes".to_owned(),
-            device: "lock".to_owned(),
-            files: Vec::new(),
-            cases: Vec::new(),
-        };
-        let setup = Setup {
-            plan,
-            rig,
-            skipped: Vec::new(),
-            registry,
-            clock,
-            journal: journal.clone(),
-            header,
-            leases: directory.path().join("leases"),
-            wait: None,
-            guard: None,
-            cuts: CutOptions::default(),
-            desk: Desk::default(),
-            fail_fast: false,
-            hold: None,
-        };
-        let (requests, served) = mpsc::channel(4);
-        if let Some((after, level)) = self.stop {
-            tokio::spawn(async move {
-                tokio::time::sleep(after).await;
-                let _ = requests.send(Request::Stop { level, by: "test".to_owned() }).await;
-            });
-        }
-        let end = run(setup, served).await;
-        let mut events = Vec::new();
-        while let Some(event) = cursor.try_next() {
-            events.push((*event).clone());
-        }
+        let store = tempfile::tempdir().unwrap();
+        let sink = self.journal_limit.map(full_after);
+        let stop = self.stop.map(|(after, level)| (after, Request::Stop { level, by: "test".to_owned() }));
+        let (end, events) = ended(setup(store.path(), sink, plan, rig, registry), stop.into_iter().collect()).await;
         Ran { end, events, world }
     }
 }

@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+#[path = "engine/bench.rs"]
+mod bench;
+#[path = "engine/fake.rs"]
+mod fake;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -9,28 +14,23 @@ use std::{
     time::Duration,
 };
 
+use bench::{channel, code, ended, judged, one, setup, step, text};
+use fake::fake;
 use hilbench::{
     channel::{
-        clock::{BoxFuture, Clock, WallClock},
-        link::{ChannelKind, Driver, LinkError, Opened, Parameters, ProbeLink, Proof, Segment},
+        clock::BoxFuture,
+        link::{ChannelKind, LinkError, Opened, ProbeLink, Proof, Segment},
         probe::{LockReading, LockVerdict},
     },
     driver::probe::lock::Family,
-    event::{Event, Fact, RunHeader, RunId, Verdict, Witness},
-    journal::{Journal, Options},
-    plan::model::{Case, Plan},
-    rig::model::{ChannelSpec, Device, Image, Rig},
-    run::{
-        cuts::CutOptions,
-        dispatch::{Setup, run},
-        registry::Registry,
-    },
+    event::{Event, Fact, Verdict, Witness},
+    rig::model::{Device, Image, Rig},
+    run::registry::Registry,
     step::{
-        FailAs, Step, StepKind, Template,
+        StepKind,
         probe::{Lock, ProbeStep, Residue},
     },
 };
-use tokio::sync::mpsc;
 
 /// What the probe answers, and what it was asked.
 #[derive(Clone)]
@@ -118,27 +118,8 @@ impl ProbeLink for Probe {
     }
 }
 
-impl Driver for Probe {
-    fn name(&self) -> &'static str {
-        "fake-probe"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Probe
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("probe".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        Box::pin(async { Ok(Opened::Probe(Box::new(self.clone()))) })
-    }
-}
-
 struct Ran {
     verdict: Verdict,
-    reason: String,
     events: Vec<Event>,
     evidence: BTreeMap<String, Vec<u8>>,
 }
@@ -146,109 +127,30 @@ struct Ran {
 impl Ran {
     #[track_caller]
     fn is(&self, verdict: Verdict, reason: &str) {
-        assert!(
-            self.verdict == verdict && self.reason.contains(reason),
-            "expected {verdict} {reason}, found {} {}",
-            self.verdict,
-            self.reason
-        );
+        bench::is(&self.events, verdict, reason);
     }
 }
 
 async fn ran(probe: &Probe, sacrificial: bool, steps: Vec<StepKind>) -> Ran {
-    let directory = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-    let id = RunId::from("20260101-000000-0001");
-    let now = Arc::clone(&clock);
-    let journal = Journal::create(Options::new(directory.path(), id.clone(), Arc::new(move || now.now()))).unwrap();
-    let mut cursor = journal.observe();
-    let steps = steps.into_iter().map(|kind| Step { kind, line: 1 }).collect();
-    let minute = Duration::from_mins(1);
-    let case = Case { id: "case".to_owned(), title: "case".to_owned(), assesses: Vec::new(), timeout: minute, steps, line: 1 };
-    let plan = Plan {
-        name: "plan".to_owned(),
-        title: "plan".to_owned(),
-        requires: vec!["probe".to_owned()],
-        timeout: minute,
-        images: Vec::new(),
-        before_each: Vec::new(),
-        cases: vec![case],
-        finally: Vec::new(),
-    };
+    let store = tempfile::tempdir().unwrap();
     let image = Image { file: PathBuf::new(), address: Some(0), version: None, bytes: vec![1; 16] };
-    let device = Device {
-        name: "device".to_owned(),
-        file: PathBuf::new(),
-        declared: BTreeMap::new(),
-        images: [("code".to_owned(), image)].into(),
-        layout: BTreeMap::new(),
-        procedures: BTreeMap::new(),
-        interruption: None,
-        golden: Vec::new(),
-        ble: None,
-        usb: BTreeMap::new(),
-    };
     let rig = Rig {
         name: "rig".to_owned(),
-        file: PathBuf::new(),
-        device,
-        channels: [(
-            "probe".to_owned(),
-            ChannelSpec { driver: "fake-probe".to_owned(), parameters: Parameters::default(), sees_flash: false },
-        )]
-        .into(),
-        safe_state: Vec::new(),
-        safe_state_timeout: minute,
+        device: Device { name: "device".to_owned(), images: [("code".to_owned(), image)].into(), ..Device::default() },
+        channels: [("probe".to_owned(), channel("fake-probe"))].into(),
+        safe_state_timeout: Duration::from_mins(1),
         sacrificial,
-        virtual_device: None,
-        virtual_hub: None,
+        ..Rig::default()
     };
-    let header = RunHeader {
-        schema: hilbench::event::SCHEMA.to_owned(),
-        tool: "test".to_owned(),
-        run: id,
-        command: Vec::new(),
-        started: "2026-01-01T00:00:00Z".to_owned(),
-        clock: clock.name().to_owned(),
-        seed: 1,
-        plan: "plan".to_owned(),
-        rig: "rig".to_owned(),
-        device: "device".to_owned(),
-        files: Vec::new(),
-        cases: Vec::new(),
-    };
-    let setup = Setup {
-        plan,
-        rig,
-        skipped: Vec::new(),
-        registry: Registry::new().with(Arc::new(probe.clone())),
-        clock,
-        journal: journal.clone(),
-        header,
-        leases: directory.path().join("leases"),
-        wait: None,
-        guard: None,
-        cuts: CutOptions::default(),
-        desk: hilbench::run::desk::Desk::default(),
-        fail_fast: false,
-        hold: None,
-    };
-    let (_requests, served) = mpsc::channel(4);
-    run(setup, served).await;
-    let mut events = Vec::new();
-    while let Some(event) = cursor.try_next() {
-        events.push((*event).clone());
-    }
+    let plan = one(steps.into_iter().map(step).collect());
+    let link = probe.clone();
+    let open = move || Opened::Probe(Box::new(link.clone()));
+    let registry = Registry::new().with(fake("fake-probe", ChannelKind::Probe, "probe", open));
+    let (_, events) = ended(setup(store.path(), None, plan, rig, registry), Vec::new()).await;
     let mut evidence = BTreeMap::new();
-    collect(directory.path(), &mut evidence);
-    let found = events.iter().find_map(|event| match &event.fact {
-        Fact::CaseFinished { verdict, reason, .. } => {
-            Some((*verdict, reason.as_ref().map(ToString::to_string).unwrap_or_default()))
-        }
-        _ => None,
-    });
-    let (verdict, reason) = found.unwrap_or_else(|| panic!("{events:#?}"));
-    Ran { verdict, reason, events, evidence }
+    collect(store.path(), &mut evidence);
+    let (verdict, _) = judged(&events, "case").unwrap_or_else(|| panic!("{events:#?}"));
+    Ran { verdict, events, evidence }
 }
 
 fn collect(directory: &std::path::Path, into: &mut BTreeMap<String, Vec<u8>>) {
@@ -267,8 +169,7 @@ fn probe(step: ProbeStep) -> StepKind {
 }
 
 fn lock(expect: Lock) -> StepKind {
-    let fail_as = Some(FailAs { code: "PHY-LOCKBIT".to_owned(), text: String::new() });
-    probe(ProbeStep::ReadLock { family: None, expect: Some(expect), fail_as })
+    probe(ProbeStep::ReadLock { family: None, expect: Some(expect), fail_as: Some(code("PHY-LOCKBIT")) })
 }
 
 fn dump(address: u32, length: u32) -> StepKind {
@@ -347,9 +248,7 @@ async fn a_dump_that_is_refused_is_inconclusive_and_one_that_breaks_off_a_fault(
 
 /// Byte `at` of the fake probe's memory is `at / 3`.
 fn search(address: u32, holds: Option<&str>, lacks: Option<&str>) -> StepKind {
-    let pattern = |text: &str| Template(text.to_owned());
-    let fail_as = Some(FailAs { code: "FRS-RAM".to_owned(), text: String::new() });
-    let (holds, lacks) = (holds.map(pattern), lacks.map(pattern));
+    let (holds, lacks, fail_as) = (holds.map(text), lacks.map(text), Some(code("FRS-RAM")));
     StepKind::ReadMemory { channel: "probe".to_owned(), address, length: 300, readable: None, holds, lacks, fail_as }
 }
 
@@ -387,9 +286,15 @@ async fn a_unit_that_is_not_sacrificial_is_not_erased_even_if_the_check_was_pass
 }
 
 fn residue(length: u32, secrets: &[&str], expect: Residue) -> StepKind {
-    let fail_as = Some(FailAs { code: "FRS-CANARY".to_owned(), text: String::new() });
-    let secrets = secrets.iter().map(|secret| Template((*secret).to_owned())).collect();
-    probe(ProbeStep::SearchMemory { address: 0, length, secrets, networks: Vec::new(), expect, fail_as })
+    let secrets = secrets.iter().map(|secret| text(secret)).collect();
+    probe(ProbeStep::SearchMemory {
+        address: 0,
+        length,
+        secrets,
+        networks: Vec::new(),
+        expect,
+        fail_as: Some(code("FRS-CANARY")),
+    })
 }
 
 fn good() -> Probe {
@@ -421,7 +326,7 @@ async fn what_is_left_in_any_form_fails_and_is_told() {
         let steps = vec![residue(4096, &secrets[1..], Residue::Found), residue(4096, &secrets, Residue::Absent)];
         let ended = ran(&good().planted(2000, b"another-one").planted(900, bytes), false, steps).await;
         ended.is(Verdict::Fail, "FRS-CANARY");
-        assert!(ended.reason.contains(form), "{}", ended.reason);
+        ended.is(Verdict::Fail, form);
     }
 }
 

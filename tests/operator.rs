@@ -2,28 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+#[path = "engine/bench.rs"]
+mod bench;
 
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bench::{channel, code, ended, one, setup, step, text};
 use hilbench::{
-    channel::{
-        clock::{Clock, WallClock},
-        link::Parameters,
-        operator::Ask,
-    },
+    channel::{link::Parameters, operator::Ask},
     driver::power::operator::Operator,
-    event::{Event, Fact, Request, RunHeader, RunId, StopLevel, Verdict},
-    journal::{Journal, Options},
-    plan::model::{Case, Plan},
+    event::{Event, Fact, Request, StopLevel, Verdict},
     rig::model::{ChannelSpec, Device, Rig, SafeAction},
     run::{
-        cuts::CutOptions,
         desk::{Attendance, Desk, Prepared},
-        dispatch::{RunEnd, Setup, run},
+        dispatch::{RunEnd, Setup},
         registry::Registry,
     },
-    step::{Comparison, FailAs, Step, StepKind, Template, Within, prompt::PromptStep},
+    step::{Comparison, StepKind, Within, prompt::PromptStep},
 };
-use tokio::sync::mpsc;
 
 struct Ran {
     end: RunEnd,
@@ -33,20 +29,14 @@ struct Ran {
 impl Ran {
     #[track_caller]
     fn is(&self, verdict: Verdict, reason: &str) {
-        let found = self.events.iter().find_map(|event| match &event.fact {
-            Fact::CaseFinished { verdict, reason, .. } => Some((*verdict, reason.as_ref().map(ToString::to_string))),
-            _ => None,
-        });
-        let (found, why) = found.unwrap();
-        let why = why.unwrap_or_default();
-        assert!(found == verdict && why.contains(reason), "expected {verdict} {reason}, found {found} {why}");
+        bench::is(&self.events, verdict, reason);
     }
 }
 
 fn prompt(choices: &[&str], pass: &[&str], fail: &[&str]) -> PromptStep {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     PromptStep {
-        text: Template("Is the light green?".to_owned()),
+        text: text("Is the light green?"),
         picture: None,
         choices: words(choices),
         free: false,
@@ -54,7 +44,7 @@ fn prompt(choices: &[&str], pass: &[&str], fail: &[&str]) -> PromptStep {
         save_as: Some("seen".to_owned()),
         pass: words(pass),
         fail: words(fail),
-        fail_as: Some(FailAs { code: "LIGHT".to_owned(), text: String::new() }),
+        fail_as: Some(code("LIGHT")),
         goes_on: false,
     }
 }
@@ -68,113 +58,31 @@ fn asks(step: PromptStep) -> StepKind {
 }
 
 fn check(value: &str) -> StepKind {
-    let fail_as = FailAs { code: "SEEN".to_owned(), text: String::new() };
-    StepKind::Check { value: Template("${seen}".to_owned()), must: Comparison::Equals(Template(value.to_owned())), fail_as }
+    StepKind::Check { value: text("${seen}"), must: Comparison::Equals(text(value)), fail_as: code("SEEN") }
 }
 
 fn rig(with_supply: bool) -> Rig {
-    let parameters = |values: &[(&str, &str)]| Parameters {
-        values: values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        ..Parameters::default()
-    };
-    let supply = ChannelSpec {
-        driver: "operator-supply".to_owned(),
-        sees_flash: false,
-        parameters: parameters(&[("what", "the plug"), ("within", "300ms")]),
-    };
+    let values = [("what", "the plug"), ("within", "300ms")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let parameters = Parameters { values, ..Parameters::default() };
+    let supply = ChannelSpec { parameters, ..channel("operator-supply") };
     Rig {
         name: "hands".to_owned(),
-        file: PathBuf::new(),
-        device: Device {
-            name: "lamp".to_owned(),
-            file: PathBuf::new(),
-            declared: BTreeMap::new(),
-            images: BTreeMap::new(),
-            layout: BTreeMap::new(),
-            procedures: BTreeMap::new(),
-            interruption: None,
-            ..Device::default()
-        },
+        device: Device { name: "lamp".to_owned(), ..Device::default() },
         channels: if with_supply { [("supply".to_owned(), supply)].into() } else { BTreeMap::new() },
         safe_state: if with_supply { vec![SafeAction::Power { channel: "supply".to_owned(), up: false }] } else { Vec::new() },
         safe_state_timeout: Duration::from_secs(2),
-        virtual_device: None,
-        virtual_hub: None,
-        sacrificial: false,
+        ..Rig::default()
     }
 }
 
 /// Runs one case whose prompts get these answers, from the file if it is `prepared` and by request otherwise.
 async fn ran(rig: Rig, steps: Vec<StepKind>, desk: Desk, requests: Vec<(Duration, Request)>) -> Ran {
-    let directory = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
+    let store = tempfile::tempdir().unwrap();
     let ask: Arc<dyn Ask> = Arc::new(desk.clone());
-    let run_id = RunId::from("20260101-000000-0001");
-    let bench_clock = Arc::clone(&clock);
-    let options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));
-    let journal = Journal::create(options).unwrap();
-    let mut cursor = journal.observe();
-    let steps = steps.into_iter().map(|kind| Step { kind, line: 1 }).collect();
-    let case = Case {
-        id: "case".to_owned(),
-        title: "case".to_owned(),
-        assesses: Vec::new(),
-        timeout: Duration::from_mins(1),
-        steps,
-        line: 1,
-    };
-    let plan = Plan {
-        name: "plan".to_owned(),
-        title: "plan".to_owned(),
-        requires: Vec::new(),
-        images: Vec::new(),
-        before_each: Vec::new(),
-        cases: vec![case],
-        finally: Vec::new(),
-        timeout: Duration::from_mins(10),
-    };
-    let header = RunHeader {
-        schema: hilbench::event::SCHEMA.to_owned(),
-        tool: "test".to_owned(),
-        run: run_id,
-        command: Vec::new(),
-        started: "2026-01-01T00:00:00Z".to_owned(),
-        clock: clock.name().to_owned(),
-        seed: 1,
-        plan: "plan".to_owned(),
-        rig: rig.name.clone(),
-        device: rig.device.name.clone(),
-        files: Vec::new(),
-        cases: Vec::new(),
-    };
-    let setup = Setup {
-        plan,
-        rig,
-        skipped: Vec::new(),
-        registry: Registry::new().with(Arc::new(Operator::supply(ask))),
-        clock,
-        journal,
-        header,
-        leases: directory.path().join("leases"),
-        wait: None,
-        guard: None,
-        cuts: CutOptions::default(),
-        desk,
-        fail_fast: false,
-        hold: None,
-    };
-    let (sender, served) = mpsc::channel(4);
-    tokio::spawn(async move {
-        for (after, request) in requests {
-            tokio::time::sleep(after).await;
-            let _ = sender.send(request).await;
-        }
-    });
-    let end = run(setup, served).await;
-    let mut events = Vec::new();
-    while let Some(event) = cursor.try_next() {
-        events.push((*event).clone());
-    }
+    let registry = Registry::new().with(Arc::new(Operator::supply(ask)));
+    let plan = one(steps.into_iter().map(step).collect());
+    let setup = Setup { desk, ..setup(store.path(), None, plan, rig, registry) };
+    let (end, events) = ended(setup, requests).await;
     Ran { end, events }
 }
 
@@ -209,7 +117,7 @@ async fn silence_is_neither_pass_nor_fail() {
     // A case that goes on without the answer is done to its end, and cannot pass.
     let mut goes_on = light();
     goes_on.goes_on = true;
-    let steps = vec![asks(goes_on), asks(PromptStep { text: Template("second".to_owned()), ..light() })];
+    let steps = vec![asks(goes_on), asks(PromptStep { text: text("second"), ..light() })];
     ran(rig(false), steps, answers(&[("second", "green")]), Vec::new()).await.is(Verdict::Inconclusive, "NO-WITNESS");
 }
 

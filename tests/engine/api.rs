@@ -22,26 +22,6 @@ struct Behaviour {
     asked: Mutex<Vec<Ask>>,
 }
 
-struct FakeApi(Arc<Behaviour>);
-
-impl Driver for FakeApi {
-    fn name(&self) -> &'static str {
-        "fake-api"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Api
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("device 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        Box::pin(async move { Ok(Opened::Api(Box::new(Link(Arc::clone(&self.0))))) })
-    }
-}
-
 struct Link(Arc<Behaviour>);
 
 impl ApiLink for Link {
@@ -74,53 +54,13 @@ impl ApiLink for Link {
 
 async fn on(behaviour: Behaviour, device_with: Option<Procedure>, steps: Vec<Step>) -> (Verdict, String, Vec<Ask>) {
     let behaviour = Arc::new(behaviour);
-    let directory = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-    let run_id = RunId::from("20260101-000000-0001");
-    let bench_clock = Arc::clone(&clock);
-    let journal = Journal::create(Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()))).unwrap();
-    let mut cursor = journal.observe();
-    let header = RunHeader {
-        schema: hilbench::event::SCHEMA.to_owned(),
-        tool: "test".to_owned(),
-        run: run_id,
-        command: Vec::new(),
-        started: "2026-01-01T00:00:00Z".to_owned(),
-        clock: clock.name().to_owned(),
-        seed: 1,
-        plan: "plan".to_owned(),
-        rig: "api".to_owned(),
-        device: "lock".to_owned(),
-        files: Vec::new(),
-        cases: Vec::new(),
-    };
-    let api = ChannelSpec { driver: "fake-api".to_owned(), parameters: Parameters::default(), sees_flash: false };
-    let mut rig = Rig { channels: [("api".to_owned(), api)].into(), safe_state: Vec::new(), ..rig() };
+    let mut rig = rig_of(&[("api", "fake-api")]);
     rig.device.procedures.extend(device_with.map(|procedure| ("enter".to_owned(), procedure)));
-    let setup = Setup {
-        plan: one(steps),
-        rig,
-        skipped: Vec::new(),
-        registry: Registry::new().with(Arc::new(FakeApi(Arc::clone(&behaviour)))),
-        clock,
-        journal: journal.clone(),
-        header,
-        leases: directory.path().join("leases"),
-        wait: None,
-        guard: None,
-        cuts: CutOptions::default(),
-        desk: Desk::default(),
-        fail_fast: false,
-        hold: None,
-    };
-    let (_requests, served) = mpsc::channel(4);
-    run(setup, served).await;
-    let (mut verdict, mut why) = (Verdict::None, String::new());
-    while let Some(event) = cursor.try_next() {
-        if let Fact::CaseFinished { verdict: found, reason, .. } = &event.fact {
-            (verdict, why) = (*found, reason.as_ref().map(ToString::to_string).unwrap_or_default());
-        }
-    }
+    let device = Arc::clone(&behaviour);
+    let open = move || Opened::Api(Box::new(Link(Arc::clone(&device))));
+    let registry = Registry::new().with(fake("fake-api", ChannelKind::Api, "device 1", open));
+    let ran = Bench::default().run_on(one(steps), rig, registry, Arc::default()).await;
+    let (verdict, why) = judged(&ran.events, "case").unwrap_or_default();
     let asked = behaviour.asked.lock().unwrap().clone();
     (verdict, why, asked)
 }

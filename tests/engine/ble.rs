@@ -63,8 +63,6 @@ impl Default for Model {
     }
 }
 
-struct FakeBle(Model, Arc<AtomicBool>);
-
 struct FakeLink {
     model: Model,
     closed: Arc<AtomicBool>,
@@ -141,25 +139,6 @@ impl BleLink for FakeLink {
     }
 }
 
-impl Driver for FakeBle {
-    fn name(&self) -> &'static str {
-        "fake-ble"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Ble
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("adapter hci0".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let link = FakeLink { model: self.0.clone(), closed: Arc::clone(&self.1), sink: None };
-        Box::pin(async move { Ok(Opened::Ble(Box::new(link))) })
-    }
-}
-
 fn declared(authenticated: bool, access: &[&str]) -> Declared {
     let access = access.iter().map(|word| (*word).to_owned()).collect();
     let state = DeclaredCharacteristic { uuid: uuid(STATE), access, authenticated };
@@ -170,15 +149,11 @@ fn declared(authenticated: bool, access: &[&str]) -> Declared {
 impl Model {
     async fn run(self, declared: Option<Declared>, steps: Vec<BleStep>) -> Ran {
         let closed = Arc::new(AtomicBool::new(false));
-        let mut rig = rig();
+        let mut rig = rig_of(&[("ble", "fake-ble")]);
         rig.device.ble = declared;
-        rig.channels = [(
-            "ble".to_owned(),
-            ChannelSpec { driver: "fake-ble".to_owned(), parameters: Parameters::default(), sees_flash: false },
-        )]
-        .into();
-        rig.safe_state.clear();
-        let registry = Registry::new().with(Arc::new(FakeBle(self, Arc::clone(&closed))));
+        let seen = Arc::clone(&closed);
+        let open = move || Opened::Ble(Box::new(FakeLink { model: self.clone(), closed: Arc::clone(&seen), sink: None }));
+        let registry = Registry::new().with(fake("fake-ble", ChannelKind::Ble, "adapter hci0", open));
         let steps = steps.into_iter().map(|step| super::step(StepKind::Ble { channel: "ble".to_owned(), step })).collect();
         let ran = Bench::default().run_on(one(steps), rig, registry, Arc::new(World::default())).await;
         assert!(closed.load(Ordering::SeqCst), "the link is closed whatever happened");

@@ -56,27 +56,6 @@ impl CloudLink for Service {
     }
 }
 
-struct FakeCloud(Vec<(u64, Happens)>, bool);
-
-impl Driver for FakeCloud {
-    fn name(&self) -> &'static str {
-        "fake-cloud"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Cloud
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("cloud 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let service = Service { log: Arc::new(CloudLog::new()), script: self.0.clone(), proven: self.1 };
-        Box::pin(async move { Ok(Opened::Cloud(Box::new(service))) })
-    }
-}
-
 /// Runs steps after `cloud: silent`, which sets off what happens.
 async fn on(script: Vec<(u64, Happens)>, steps: Vec<CloudStep>) -> Ran {
     with(script, steps, true, Duration::from_mins(10)).await
@@ -104,57 +83,12 @@ pub(crate) async fn beside(
     let mut plan = one(std::iter::once(stimulus).chain(steps).map(step).collect());
     plan.cases[0].timeout = timeout;
     plan.timeout = Duration::from_hours(2);
-    let mut rig = rig();
-    let spec = |driver: &str| ChannelSpec { driver: driver.to_owned(), parameters: Parameters::default(), sees_flash: false };
-    rig.channels = networks.iter().map(|name| ((*name).to_owned(), spec("fake-network"))).collect();
-    rig.channels.insert("cloud".to_owned(), spec("fake-cloud"));
-    rig.safe_state = Vec::new();
-    let directory = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-    let run_id = RunId::from("20260101-000000-0001");
-    let bench_clock = Arc::clone(&clock);
-    let options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));
-    let journal = Journal::create(options).unwrap();
-    let mut cursor = journal.observe();
-    let header = RunHeader {
-        schema: hilbench::event::SCHEMA.to_owned(),
-        tool: "test".to_owned(),
-        run: run_id,
-        command: Vec::new(),
-        started: "2026-01-01T00:00:00Z".to_owned(),
-        clock: clock.name().to_owned(),
-        seed: 1,
-        plan: plan.name.clone(),
-        rig: "fakes".to_owned(),
-        device: "lock".to_owned(),
-        files: Vec::new(),
-        cases: Vec::new(),
-    };
-    let setup = Setup {
-        plan,
-        rig,
-        skipped: Vec::new(),
-        registry: Registry::new()
-            .with(Arc::new(FakeCloud(script, proven)))
-            .with(Arc::new(super::network::FakeNetwork::default())),
-        clock,
-        journal: journal.clone(),
-        header,
-        leases: directory.path().join("leases"),
-        wait: None,
-        guard: None,
-        cuts: CutOptions::default(),
-        desk: hilbench::run::desk::Desk::default(),
-        fail_fast: false,
-        hold: None,
-    };
-    let (_requests, served) = mpsc::channel(4);
-    let end = run(setup, served).await;
-    let mut events = Vec::new();
-    while let Some(event) = cursor.try_next() {
-        events.push((*event).clone());
-    }
-    Ran { end, events, world: Arc::default() }
+    let channels: Vec<_> = networks.iter().map(|name| (*name, "fake-network")).chain([("cloud", "fake-cloud")]).collect();
+    let service = move || Service { log: Arc::new(CloudLog::new()), script: script.clone(), proven };
+    let registry = Registry::new()
+        .with(fake("fake-cloud", ChannelKind::Cloud, "cloud 1", move || Opened::Cloud(Box::new(service()))))
+        .with(super::network::driver(&Arc::default()));
+    Bench::default().run_on(plan, rig_of(&channels), registry, Arc::default()).await
 }
 
 fn pattern(kind: EventKind, pattern: Option<&str>) -> EventPattern {

@@ -26,8 +26,6 @@ pub(crate) struct Net {
     traffic: Option<(Duration, u64)>,
 }
 
-#[derive(Default)]
-pub(crate) struct FakeNetwork(Arc<Net>);
 struct Link(Arc<Net>, tokio::time::Instant);
 
 impl Net {
@@ -39,22 +37,10 @@ impl Net {
     }
 }
 
-impl Driver for FakeNetwork {
-    fn name(&self) -> &'static str {
-        "fake-network"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Network
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("network 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        Box::pin(async move { Ok(Opened::Network(Box::new(Link(Arc::clone(&self.0), tokio::time::Instant::now())))) })
-    }
+pub(crate) fn driver(net: &Arc<Net>) -> Arc<dyn Driver> {
+    let net = Arc::clone(net);
+    let open = move || Opened::Network(Box::new(Link(Arc::clone(&net), tokio::time::Instant::now())));
+    fake("fake-network", ChannelKind::Network, "network 1", open)
 }
 
 impl NetworkLink for Link {
@@ -87,60 +73,14 @@ impl NetworkLink for Link {
 }
 
 async fn run_on(net: &Arc<Net>, timeout: Duration, steps: Vec<Step>) -> (Verdict, String, RunEnd) {
-    let directory = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-    let run_id = RunId::from("20260101-000000-0001");
-    let bench_clock = Arc::clone(&clock);
-    let options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));
-    let journal = Journal::create(options).unwrap();
-    let mut cursor = journal.observe();
-    let header = RunHeader {
-        schema: hilbench::event::SCHEMA.to_owned(),
-        tool: "test".to_owned(),
-        run: run_id,
-        command: Vec::new(),
-        started: "2026-01-01T00:00:00Z".to_owned(),
-        clock: clock.name().to_owned(),
-        seed: 1,
-        plan: "plan".to_owned(),
-        rig: "network".to_owned(),
-        device: "lock".to_owned(),
-        files: Vec::new(),
-        cases: Vec::new(),
-    };
     let mut plan = one(steps);
     plan.cases[0].timeout = timeout;
-    let network = ChannelSpec { driver: "fake-network".to_owned(), parameters: Parameters::default(), sees_flash: false };
-    let rig = Rig {
-        channels: [("network".to_owned(), network)].into(),
-        safe_state: vec![SafeAction::Restore { channel: "network".to_owned() }],
-        ..rig()
-    };
-    let setup = Setup {
-        plan,
-        rig,
-        skipped: Vec::new(),
-        registry: Registry::new().with(Arc::new(FakeNetwork(Arc::clone(net)))),
-        clock,
-        journal: journal.clone(),
-        header,
-        leases: directory.path().join("leases"),
-        wait: None,
-        guard: None,
-        cuts: CutOptions::default(),
-        desk: Desk::default(),
-        fail_fast: false,
-        hold: None,
-    };
-    let (_requests, served) = mpsc::channel(4);
-    let end = run(setup, served).await;
-    let (mut verdict, mut why) = (Verdict::None, String::new());
-    while let Some(event) = cursor.try_next() {
-        if let Fact::CaseFinished { verdict: found, reason, .. } = &event.fact {
-            (verdict, why) = (*found, reason.as_ref().map(ToString::to_string).unwrap_or_default());
-        }
-    }
-    (verdict, why, end)
+    let safe_state = vec![SafeAction::Restore { channel: "network".to_owned() }];
+    let rig = Rig { safe_state, ..rig_of(&[("network", "fake-network")]) };
+    let registry = Registry::new().with(driver(net));
+    let ran = Bench::default().run_on(plan, rig, registry, Arc::default()).await;
+    let (verdict, why) = judged(&ran.events, "case").unwrap_or_default();
+    (verdict, why, ran.end)
 }
 
 async fn on(net: Net, steps: Vec<Step>) -> (Arc<Net>, Verdict, String, RunEnd) {
@@ -252,7 +192,7 @@ fn the_guard_restores_the_network_of_a_controller_that_is_gone() {
     let said: String =
         [Message::Watch(task), acting].iter().map(|message| serde_json::to_string(message).unwrap() + "\n").collect();
     let guard = |net: &Arc<Net>, said: &str| {
-        let drivers = Registry::new().with(Arc::new(FakeNetwork(Arc::clone(net))));
+        let drivers = Registry::new().with(driver(net));
         watch(said.as_bytes(), Vec::new(), |_| drivers).unwrap()
     };
     let net = Arc::new(Net::default());

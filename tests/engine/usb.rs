@@ -46,27 +46,6 @@ impl UsbLink for Port {
     }
 }
 
-struct FakeUsb(Arc<Model>);
-
-impl Driver for FakeUsb {
-    fn name(&self) -> &'static str {
-        "fake-usb"
-    }
-    fn kind(&self) -> ChannelKind {
-        ChannelKind::Usb
-    }
-    fn parameters(&self) -> &'static [(&'static str, bool, &'static str)] {
-        &[]
-    }
-    fn identity(&self, _: &Parameters) -> Result<String, LinkError> {
-        Ok("port 1".to_owned())
-    }
-    fn open<'a>(&'a self, _: &'a Parameters) -> BoxFuture<'a, Result<Opened, LinkError>> {
-        let port = Port(Arc::clone(&self.0));
-        Box::pin(async move { Ok(Opened::Usb(Box::new(port))) })
-    }
-}
-
 /// Descriptors of a device with these interfaces; `more` follows the last one.
 fn descriptors(product: u16, interfaces: &[[u8; 3]], more: &[u8]) -> Vec<u8> {
     let mut rest: Vec<u8> =
@@ -114,56 +93,12 @@ async fn run_with(model: Model, usb: UsbStep, timeout: Duration) -> (Ran, Arc<Mo
     let model = Arc::new(model);
     let mut plan = one(vec![step(StepKind::Usb { channel: "usb".to_owned(), step: usb })]);
     plan.cases[0].timeout = timeout;
-    let mut rig = rig();
+    let mut rig = rig_of(&[("usb", "fake-usb")]);
     rig.device.usb = [("usb".to_owned(), declared())].into();
-    rig.channels =
-        [("usb".to_owned(), ChannelSpec { driver: "fake-usb".to_owned(), parameters: Parameters::default(), sees_flash: false })]
-            .into();
-    rig.safe_state = Vec::new();
-    let directory = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(WallClock::start());
-    let run_id = RunId::from("20260101-000000-0001");
-    let bench_clock = Arc::clone(&clock);
-    let options = Options::new(directory.path(), run_id.clone(), Arc::new(move || bench_clock.now()));
-    let journal = Journal::create(options).unwrap();
-    let mut cursor = journal.observe();
-    let header = RunHeader {
-        schema: hilbench::event::SCHEMA.to_owned(),
-        tool: "test".to_owned(),
-        run: run_id,
-        command: Vec::new(),
-        started: "2026-01-01T00:00:00Z".to_owned(),
-        clock: clock.name().to_owned(),
-        seed: 1,
-        plan: plan.name.clone(),
-        rig: "fakes".to_owned(),
-        device: "lock".to_owned(),
-        files: Vec::new(),
-        cases: Vec::new(),
-    };
-    let setup = Setup {
-        plan,
-        rig,
-        skipped: Vec::new(),
-        registry: Registry::new().with(Arc::new(FakeUsb(Arc::clone(&model)))),
-        clock,
-        journal: journal.clone(),
-        header,
-        leases: directory.path().join("leases"),
-        wait: None,
-        guard: None,
-        cuts: CutOptions::default(),
-        desk: hilbench::run::desk::Desk::default(),
-        fail_fast: false,
-        hold: None,
-    };
-    let (_requests, served) = mpsc::channel(4);
-    let end = run(setup, served).await;
-    let mut events = Vec::new();
-    while let Some(event) = cursor.try_next() {
-        events.push((*event).clone());
-    }
-    (Ran { end, events, world: Arc::default() }, model)
+    let port = Arc::clone(&model);
+    let open = move || Opened::Usb(Box::new(Port(Arc::clone(&port))));
+    let registry = Registry::new().with(fake("fake-usb", ChannelKind::Usb, "port 1", open));
+    (Bench::default().run_on(plan, rig, registry, Arc::default()).await, model)
 }
 
 fn broken(_: usize, _: &Transfer) -> Result<Answer, LinkError> {
