@@ -12,6 +12,7 @@
 mod estimate;
 mod law;
 mod order;
+mod phase;
 mod random;
 mod seed;
 mod share;
@@ -22,6 +23,7 @@ pub use estimate::{
     ClassName, Classification, Estimate, EstimateError, JitterWidth, LEAST_INTERVALS, MOST_INTERVALS, Range, estimate,
 };
 pub use law::{Jitter, LONGEST, Law, LawError, ParseLawError, SHORTEST};
+pub use phase::{LEAST_OUTAGES, Phase, phase};
 pub use random::Random;
 pub use seed::{Alike, alike};
 pub use share::{ParseShareError, Share};

@@ -67,6 +67,7 @@ const HUB_FLAWS: &[Word] = &[
     Word { word: "no-clock-no-check", what: "Takes any certificate while its clock is not set." },
     Word { word: "any-certificate", what: "Takes any certificate." },
     Word { word: "reboot-offline", what: "Starts anew when it has been without its service for some seconds." },
+    Word { word: "reboot-any-time", what: "The same at times that it draws anew for each start: harmless where a restart is." },
     Word { word: "open-offline", what: "Lets anybody in while it is without its service." },
     Word { word: "forgets-events", what: "Forgets what happens while it is without its service." },
     Word { word: "needs-service", what: "Its lamp waits for the service." },

@@ -234,7 +234,7 @@ impl Executor {
 }
 
 pub(super) struct Patterns {
-    sources: Vec<String>,
+    pub(super) sources: Vec<String>,
     matchers: Vec<Matcher>,
 }
 

@@ -3,20 +3,24 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    console::Seen,
     execute::{Executor, Passed, StepResult, failed, out_of_time},
     outcome::{Ended, code},
     values,
 };
 use crate::{
     channel::cloud::EventKind,
-    event::{Fact, Limit, StepId, Verdict},
-    fleet::{Alike, Estimate, Fleet, HORIZON, Holds, Range, Share, alike, estimate, law_uncertainty, simulate},
+    event::{EvidenceRef, Fact, Limit, StepId, Verdict},
+    fleet::{Alike, Estimate, Fleet, HORIZON, Holds, Phase, Range, Share, alike, estimate, law_uncertainty, phase, simulate},
     step::{
         FailAs, Template, Within,
         reconnect::{FleetStep, ReconnectStep},
     },
     units::Span,
 };
+
+/// A time that did not come.
+const NONE: &str = "none";
 
 /// What cannot be judged, and why.
 fn unjudged(text: impl Into<String>) -> Ended {
@@ -97,7 +101,50 @@ impl Executor {
                 let sequences: Vec<Vec<f64>> = of.iter().map(|one| self.intervals(one)).collect::<Result<_, _>>()?;
                 differ(&sequences, Span::from(*noise), fail_as)
             }
+            ReconnectStep::TimeTo { channel, pattern, within, save_as } => {
+                self.time_to(channel, pattern, within, save_as, id).await
+            }
+            ReconnectStep::Phase { of, least, noise, fail_as } => {
+                let times: Vec<Option<f64>> = of.iter().map(|one| self.time_of(one)).collect::<Result<_, _>>()?;
+                let phase = phase(&times, Span::from(*noise), *least);
+                let record = match phase {
+                    Phase::Never { at_most } => serde_json::json!({ "times_s": times, "share_of_outages_at_most_95": at_most }),
+                    Phase::Spread(width) | Phase::Locked(width) | Phase::Unclear { width, .. } => {
+                        serde_json::json!({ "times_s": times, "spread": width })
+                    }
+                };
+                let evidence = self.write(id, "restarts", &record.to_string());
+                restarts(phase, *least, fail_as, evidence)
+            }
             ReconnectStep::Fleet(step) => self.fleet(step, id).await,
+        }
+    }
+
+    async fn time_to(&mut self, channel: &str, pattern: &Template, within: &Within, save_as: &str, id: &StepId) -> StepResult {
+        let patterns = self.patterns(pattern, None)?;
+        let allowed = values::span(within, &self.shared.device)?;
+        let begun = self.shared.bench.clock.now();
+        let cut_short = begun.after(allowed) > self.deadline;
+        let (time, evidence) = match self.await_any(channel, &patterns, allowed).await? {
+            Seen::Match { captures, evidence, .. } => {
+                self.matched(id, channel, &patterns.sources[0], &captures, &evidence);
+                let took = self.shared.bench.clock.now().since(begun);
+                (format!("{:.3}", took.as_secs_f64()), vec![evidence])
+            }
+            Seen::Nothing { .. } if cut_short => return Err(out_of_time()),
+            Seen::Nothing { evidence, .. } => (NONE.to_owned(), evidence),
+        };
+        self.values.set(save_as, time);
+        Ok(Passed { evidence, judged: false })
+    }
+
+    fn time_of(&self, template: &Template) -> Result<Option<f64>, Ended> {
+        let text = self.text(template)?;
+        let number = text.parse().ok().filter(|time: &f64| time.is_finite() && *time >= 0.0);
+        match (text == NONE, number) {
+            (true, _) => Ok(None),
+            (false, Some(time)) => Ok(Some(time)),
+            (false, None) => Err(unjudged(format!("`{text}` is no time in seconds"))),
         }
     }
 
@@ -202,6 +249,26 @@ impl Executor {
             Holds::No => Err(failed(Some(&step.fail_as), "", &text)),
             Holds::Undecided => Err(unjudged(format!("{text}: these intervals cannot decide it; measure more"))),
         }
+    }
+}
+
+/// A device may start anew in an outage, at a time of its own.
+fn restarts(phase: Phase, least: Share, fail_as: &FailAs, evidence: Vec<EvidenceRef>) -> StepResult {
+    match phase {
+        Phase::Never { .. } | Phase::Spread(_) => Ok(Passed { evidence, judged: true }),
+        Phase::Locked(width) => {
+            let text = format!(
+                "the device starts anew in every outage, and its times vary by {}, at least {} is wanted",
+                percent(width),
+                percent(least.fraction())
+            );
+            Err(failed(Some(fail_as), "", &text).with(evidence))
+        }
+        Phase::Unclear { restarts, outages, width } => Err(unjudged(format!(
+            "the device started anew in {restarts} of {outages} outages, at times that vary by {}: more or longer outages are needed to tell",
+            percent(width)
+        ))
+        .with(evidence)),
     }
 }
 

@@ -74,7 +74,7 @@ fn kind_of(step: &str) -> Option<ChannelKind> {
     Some(match step {
         "power" | "power-cycle" | "measure-supply" | "power-cut-search" => ChannelKind::Supply,
         "press" | "button" => ChannelKind::Button,
-        "send" | "expect" | "refrain" | "send-image" | "break" | "line-state" | "baud-sweep" => ChannelKind::Console,
+        "send" | "expect" | "refrain" | "send-image" | "break" | "line-state" | "baud-sweep" | "time-to" => ChannelKind::Console,
         "flash" | "reset" | "read-memory" | "halt" | "resume" | "dump-memory" | "search-memory" | "read-lock" => {
             ChannelKind::Probe
         }
@@ -179,7 +179,11 @@ impl Walk<'_> {
                     drop(self.template(value));
                 }
             }
-            "intervals-differ" => {
+            "time-to" => {
+                drop(self.patterns(map, &["pattern"]));
+                self.known.insert(map.string("save-as"));
+            }
+            "intervals-differ" | "restart-phase" => {
                 for value in map.list("of") {
                     self.template(value);
                 }

@@ -116,6 +116,8 @@ pub static STEP: OneOf = OneOf {
         Key::needed("api-request", Shape::Map(&api::REQUEST), api::REQUEST.what),
         Key::needed("api-scan", Shape::Map(&api::SCAN), api::SCAN.what),
         Key::needed("api-mdns", Shape::Map(&api::MDNS), api::MDNS.what),
+        Key::needed("time-to", Shape::Map(&reconnect::TIME_TO), reconnect::TIME_TO.what),
+        Key::needed("restart-phase", Shape::Map(&reconnect::PHASE), reconnect::PHASE.what),
         Key::needed("back-off", Shape::Map(&reconnect::BACK_OFF), reconnect::BACK_OFF.what),
         Key::needed("intervals-differ", Shape::Map(&reconnect::DIFFER), reconnect::DIFFER.what),
         Key::needed("fleet", Shape::Map(&reconnect::FLEET), reconnect::FLEET.what),

@@ -32,6 +32,28 @@ pub enum ReconnectStep {
         /// Reason when two are.
         fail_as: FailAs,
     },
+    /// Measure how long it takes until something is said on a console, which may not happen.
+    TimeTo {
+        /// Console channel.
+        channel: String,
+        /// What.
+        pattern: Template,
+        /// For how long it is waited for.
+        within: Within,
+        /// Name of the value that the time becomes: seconds, or `none`.
+        save_as: String,
+    },
+    /// Times from several outages to the device's own start must vary, if it starts anew at all.
+    Phase {
+        /// Times in seconds, or `none`.
+        of: Vec<Template>,
+        /// Least width.
+        least: Share,
+        /// What measuring adds.
+        noise: Duration,
+        /// Reason when they do not vary.
+        fail_as: FailAs,
+    },
     /// A fleet of such devices must not overrun its service.
     Fleet(Box<FleetStep>),
 }
@@ -96,6 +118,35 @@ pub static DIFFER: Keys = Keys::new(
     ],
 );
 
+/// `time-to`.
+pub static TIME_TO: Keys = Keys::new(
+    "time-to",
+    "Measures the time from the beginning of the step until something is said on a console. That nothing is said in the time is recorded, and not judged.",
+    &[
+        Key::needed("channel", Shape::Name, "Console channel."),
+        Key::needed("pattern", Shape::Pattern, "Regular expression, over what came since the last stimulus."),
+        Key::needed("within", Shape::Within, "For how long it is waited for. All of it passes if it is not said."),
+        Key::needed("save-as", Shape::Variable, "Name of the value that the time becomes: seconds, or `none`."),
+    ],
+);
+
+/// `restart-phase`.
+pub static PHASE: Keys = Keys::new(
+    "restart-phase",
+    "Judges whether a device that starts anew in an outage does so at a time of its own. A watchdog that counts from the last success makes a whole fleet start at once. A device that never starts anew passes; what so few times cannot tell is inconclusive.",
+    &[
+        Key::needed(
+            "of",
+            Shape::List(&Shape::Template, 8),
+            "Times from the beginning of an outage to the start: what `time-to` saved in each of at least eight outages.",
+        ),
+        Key::needed("spread-at-least", Shape::Percent, "Least width: (longest - shortest) / longest."),
+        NOISE,
+        keys::REASON_NEEDED,
+        keys::MEANING,
+    ],
+);
+
 /// `fleet`.
 pub static FLEET: Keys = Keys::new(
     "fleet",
@@ -134,6 +185,18 @@ pub fn step(name: &str, map: &Map) -> Option<ReconnectStep> {
         }),
         "intervals-differ" => Some(ReconnectStep::Differ {
             of: map.strings("of").into_iter().map(Template).collect(),
+            noise: noise(map),
+            fail_as: build::fail_as(map),
+        }),
+        "time-to" => Some(ReconnectStep::TimeTo {
+            channel: map.string("channel"),
+            pattern: build::template(map, "pattern"),
+            within: build::within(map, "within"),
+            save_as: map.string("save-as"),
+        }),
+        "restart-phase" => Some(ReconnectStep::Phase {
+            of: map.strings("of").into_iter().map(Template).collect(),
+            least: Share::from_fraction(f64::from(map.permille("spread-at-least")) / 1000.0),
             noise: noise(map),
             fail_as: build::fail_as(map),
         }),
@@ -181,6 +244,8 @@ impl ReconnectStep {
         match self {
             Self::BackOff { jitter, .. } => format!("jitter of the back-off at least {jitter}"),
             Self::Differ { of, .. } => format!("{} sequences of intervals differ", of.len()),
+            Self::TimeTo { channel, pattern, within, .. } => format!("time to `{}` on {channel}, at most {within}", pattern.0),
+            Self::Phase { of, least, .. } => format!("own starts in {} outages vary by at least {least}", of.len()),
             Self::Fleet(fleet) => format!("fleet of {} devices after an outage of {}", fleet.devices, fleet.outage),
         }
     }

@@ -93,6 +93,8 @@ pub enum Flaw {
     AnyCertificate,
     /// Starts anew when it has been without its service for some seconds.
     RebootOffline,
+    /// The same at times that it draws anew for each start: harmless where a restart is.
+    RebootAnyTime,
     /// Lets anybody in while it is without its service.
     OpenOffline,
     /// Forgets what happens while it is without its service.
@@ -169,6 +171,7 @@ impl Flaw {
         ("no-clock-no-check", Self::NoClockNoCheck),
         ("any-certificate", Self::AnyCertificate),
         ("reboot-offline", Self::RebootOffline),
+        ("reboot-any-time", Self::RebootAnyTime),
         ("open-offline", Self::OpenOffline),
         ("forgets-events", Self::ForgetsEvents),
         ("needs-service", Self::NeedsService),

@@ -128,3 +128,41 @@ async fn intervals_are_measured_from_the_stimulus_on() {
     around(vec![(1000, Happens::Lost)], vec![intervals(12, 60_000)], true, minutes).await.is(Verdict::Error, "network card");
     around(Vec::new(), vec![intervals(12, 60_000)], true, Duration::from_secs(20)).await.is(Verdict::Inconclusive, "DEADLINE");
 }
+
+fn restarts(of: &[&str]) -> Step {
+    let of = of.iter().map(|one| text(one)).collect();
+    let least = "20%".parse().unwrap();
+    step(StepKind::Reconnect(ReconnectStep::Phase { of, least, noise: noise(), fail_as: code("NET-WDT-SYNC") }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn starts_that_are_locked_to_the_outage_fail() {
+    ran(one(vec![restarts(&["none"; 8])])).await.is(Verdict::Pass, "");
+    ran(one(vec![restarts(&["1.2", "7.9", "3.3", "5.1", "6.6", "0.4", "2.2", "7.0"])])).await.is(Verdict::Pass, "");
+    let locked = ["6.433", "6.438", "6.426", "6.455", "6.438", "6.431", "6.422", "6.447"];
+    ran(one(vec![restarts(&locked)])).await.is(Verdict::Fail, "NET-WDT-SYNC: the device starts anew in every outage");
+    // Outages that were too short for the rest, or too few.
+    let mut some = locked;
+    some[3] = "none";
+    ran(one(vec![restarts(&some)])).await.is(Verdict::Inconclusive, "in 7 of 8 outages");
+    ran(one(vec![restarts(&locked[..7])])).await.is(Verdict::Inconclusive, "more or longer outages");
+    ran(one(vec![restarts(&["soon"; 8])])).await.is(Verdict::Inconclusive, "`soon` is no time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_to_a_word_is_measured_and_its_absence_too() {
+    let time_to = |pattern: &str| {
+        let (channel, pattern, save_as) = ("console".to_owned(), text(pattern), "took".to_owned());
+        step(StepKind::Reconnect(ReconnectStep::TimeTo { channel, pattern, within: span(3000), save_as }))
+    };
+    let took = |pattern: &str| {
+        step(StepKind::Check { value: text("${took}"), must: Comparison::Matches(text(pattern)), fail_as: code("TIME") })
+    };
+    ran(one(vec![send("ping"), time_to("pong"), took(r"0\.0\d\d")])).await.is(Verdict::Pass, "");
+    ran(one(vec![send("ping"), time_to("never"), took("none")])).await.is(Verdict::Pass, "");
+    // It judges nothing, and a case that ends first does not show that the word did not come.
+    ran(one(vec![send("ping"), time_to("never")])).await.is(Verdict::Inconclusive, "NOTHING-JUDGED");
+    let mut short = one(vec![send("ping"), time_to("never"), took("none")]);
+    short.cases[0].timeout = Duration::from_secs(1);
+    ran(short).await.is(Verdict::Inconclusive, "DEADLINE");
+}

@@ -15,7 +15,9 @@ use super::{
     attach::{self, Servers},
     button,
     clock::Clock,
-    lock, service,
+    lock,
+    reconnect::BackOff,
+    service,
     session::{Gatekeeper, Session, Then},
     slots::Slots,
     store::Keeps,
@@ -31,6 +33,8 @@ const LONGEST: usize = 80;
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// When a hub with [`Flaw::RebootOffline`] loses patience.
 const REBOOT: Duration = Duration::from_secs(4);
+/// When a hub with [`Flaw::RebootAnyTime`] does, at the latest.
+const ANY_TIME: Duration = Duration::from_secs(8);
 /// When the watchdog ends a start that does not come up.
 const WATCHDOG: Duration = Duration::from_secs(1);
 /// How long a hub with [`Flaw::ResetEarlyOk`] puts off what it has confirmed.
@@ -228,11 +232,13 @@ async fn turns(hardware: &Hardware) {
 }
 
 async fn patience(hardware: &Hardware, life: &Life) {
-    loop {
-        hardware.pace.sleep(Duration::from_millis(200)).await;
-        if hardware.config.flaw == Some(Flaw::RebootOffline) && life.offline_for(hardware.pace.now()) > REBOOT {
-            return;
-        }
+    let limit = match hardware.config.flaw {
+        Some(Flaw::RebootOffline) => REBOOT,
+        Some(Flaw::RebootAnyTime) => BackOff::new(hardware.config.seed, u64::from(life.start), None).within(ANY_TIME),
+        _ => return std::future::pending().await,
+    };
+    while life.offline_for(hardware.pace.now()) <= limit {
+        hardware.pace.sleep(LOOK).await;
     }
 }
 

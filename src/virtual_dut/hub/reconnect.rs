@@ -40,6 +40,11 @@ impl BackOff {
         ((word ^ (word >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    /// A time up to the longest.
+    pub(super) fn within(&mut self, longest: Duration) -> Duration {
+        longest.mul_f64(self.fraction())
+    }
+
     /// Delay before the next attempt, after a session that lasted `session` from its CONNACK on (`None`: there was none). `None`: never again.
     pub(super) fn next(&mut self, session: Option<Duration>) -> Option<Duration> {
         if session.is_some_and(|lasted| lasted >= STABLE) {
