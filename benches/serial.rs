@@ -213,6 +213,7 @@ fn setup(store: &Path, path: &Path, steps: Vec<Step>) -> Setup {
             channels,
             safe_state: Vec::new(),
             safe_state_timeout: Duration::from_secs(5),
+            device_time: None,
             virtual_device: None,
             virtual_hub: None,
             sacrificial: false,

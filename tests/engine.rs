@@ -303,6 +303,7 @@ fn rig() -> Rig {
         ],
         sacrificial: true,
         safe_state_timeout: Duration::from_secs(5),
+        device_time: None,
         virtual_device: None,
         virtual_hub: None,
     }

@@ -71,6 +71,7 @@ fn rig(with_supply: bool) -> Rig {
         channels: if with_supply { [("supply".to_owned(), supply)].into() } else { BTreeMap::new() },
         safe_state: if with_supply { vec![SafeAction::Power { channel: "supply".to_owned(), up: false }] } else { Vec::new() },
         safe_state_timeout: Duration::from_secs(2),
+        device_time: None,
         ..Rig::default()
     }
 }

@@ -15,7 +15,7 @@ mod hub;
 use super::bench_fault::broken;
 use crate::{
     channel::{
-        clock::{BoxFuture, Clock, WallClock},
+        clock::{BoxFuture, Clock, SimulationClock, WallClock},
         link::{
             ButtonLink, ChannelKind, CutBaseline, CutLab, CutPlan, CutProgress, CutSummary, Driver, LinkError, Opened,
             Parameters, Proof, SupplyLink,
@@ -183,7 +183,13 @@ pub(super) fn for_run(rig: &mut Rig, store: &Path, seed: Option<u64>, desk: &Des
         return hub::for_run(rig, store, seed, &ask);
     }
     let Some(device) = &rig.virtual_device else {
-        let clock = Arc::new(WallClock::start());
+        let clock: Arc<dyn Clock> = match &rig.device_time {
+            None => Arc::new(WallClock::start()),
+            Some(file) => Arc::new(SimulationClock::start(file).map_err(|error| {
+                let what = format!("read the time of the simulated device from {}", file.display());
+                LinkError::new(what, format!("{error}; is the simulation running?"))
+            })?),
+        };
         return Ok(Wired { registry: registry(&VirtualChannels::default(), &ask), clock, hold: None });
     };
     let identity = format!("{} in {}", rig.name, store.display());

@@ -212,6 +212,17 @@ fn an_interrupted_run_is_listed_and_can_be_recovered_unchanged() {
     assert_eq!(run.events().unwrap().collect::<Vec<_>>(), before.events);
     assert_eq!(run.verify().unwrap(), []);
     assert!(matches!(recover(&run), Err(RecoverError::Closed(_))));
+    // A guard that has not reached the safe state goes on after the run is closed; what it wrote before must stay.
+    let path = run.path().join("guard.jsonl");
+    let before = std::fs::read(&path).unwrap();
+    GuardWriter::open(run.path(), run.id()).unwrap().append(Nanos(9), &lease(3)).unwrap();
+    assert_eq!(run.verify().unwrap(), []);
+    let mut changed = std::fs::read(&path).unwrap();
+    changed[before.len() / 2] ^= 1;
+    std::fs::write(&path, changed).unwrap();
+    assert_eq!(run.verify().unwrap().len(), 1);
+    std::fs::write(&path, &before[..before.len() / 2]).unwrap();
+    assert_eq!(run.verify().unwrap().len(), 1, "less than there was");
 }
 
 #[test]

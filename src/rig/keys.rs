@@ -37,6 +37,11 @@ pub static RIG: Keys = Keys::new(
             "What is done on every exit, in this order. Every supply, button and network must be in it.",
         ),
         Key::optional(
+            "device-time",
+            Shape::Line,
+            "For a device that another program simulates in real time: file, by its whole path, in which that program tells how long the device has lived, as twice the same number of nanoseconds, at least every 50 ms. The bench's clock follows it, so that a busy machine makes no device late.",
+        ),
+        Key::optional(
             "safe-state-timeout",
             Shape::Duration(Duration::from_millis(100), Duration::from_mins(10)),
             "Time for each action of the safe state. Default: 10s.",

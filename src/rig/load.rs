@@ -129,6 +129,7 @@ pub fn load_rig(path: &Path, drivers: &DriverCatalogue) -> Result<RigFile, Repor
         channels,
         safe_state,
         sacrificial,
+        device_time: map.has("device-time").then(|| map.string("device-time").into()),
         safe_state_timeout: map.get("safe-state-timeout").map_or(Duration::from_secs(10), Value::duration),
         virtual_hub: map.get("virtual-hub").map(|value| {
             let map = value.map();

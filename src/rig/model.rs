@@ -24,6 +24,8 @@ pub struct Rig {
     pub safe_state: Vec<SafeAction>,
     /// Bench time for each action of the safe state.
     pub safe_state_timeout: Duration,
+    /// File in which the simulation of the device tells how long it has lived.
+    pub device_time: Option<PathBuf>,
     /// Whether the unit on this rig may lose everything on it; without it nothing is erased as a whole or unlocked.
     pub sacrificial: bool,
     /// Present if the rig's device is emulated in this process.

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,6 +23,7 @@ use crate::{
     bench::{Bench, BenchError, Line},
     ble::{Characteristic, Peripheral, Radio, Uuid},
     net::Network,
+    time::{BEAT, DEVICE_TIME, DeviceTime},
     usb::dap::{Ack, Swd},
 };
 
@@ -81,7 +82,8 @@ impl Hub {
         let (order, ordered) = orders::channel(ORDERS);
         let (tell, told) = mpsc::channel();
         let (inside, ended) = (Arc::clone(&network), Arc::new(AtomicBool::new(false)));
-        let device = thread::spawn(move || live(&inside, config, ordered, &tell));
+        let time = DeviceTime::start(Path::new(DEVICE_TIME))?;
+        let device = thread::spawn(move || live(&inside, config, ordered, &tell, time));
         let console = told.recv().map_err(|_| io::Error::other("the hub has not started"))??;
         let (out, from, line) = (console.try_clone()?, console, bench.line());
         let outward = line.clone();
@@ -141,7 +143,13 @@ impl Drop for Hub {
 }
 
 /// The hub's life, on a thread in its namespace: all its sockets are made there. Ends when nobody can give orders any more.
-fn live(network: &Network, config: HubConfig, mut ordered: orders::Receiver<Order>, tell: &mpsc::Sender<io::Result<File>>) {
+fn live(
+    network: &Network,
+    config: HubConfig,
+    mut ordered: orders::Receiver<Order>,
+    tell: &mpsc::Sender<io::Result<File>>,
+    mut time: DeviceTime,
+) {
     let started = || -> io::Result<_> {
         network.enter().map_err(io::Error::other)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -161,6 +169,14 @@ fn live(network: &Network, config: HubConfig, mut ordered: orders::Receiver<Orde
     };
     runtime.block_on(async {
         let (mut supply, mut button) = (device.supply(), device.button());
+        let clock = device.clock();
+        let living = tokio::spawn(async move {
+            loop {
+                // Without the file the bench's clock stops, which its runs tell.
+                drop(time.beat(Duration::from_nanos(clock.now().0)));
+                tokio::time::sleep(BEAT).await;
+            }
+        });
         while let Some(order) = ordered.recv().await {
             // Neither can fail: there is no relay with a file, and a contact has nothing that could.
             match order {
@@ -168,6 +184,7 @@ fn live(network: &Network, config: HubConfig, mut ordered: orders::Receiver<Orde
                 Order::Press(down) => drop(button.set(down).await),
             }
         }
+        living.abort();
         drop(device);
     });
 }

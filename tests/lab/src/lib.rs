@@ -15,6 +15,7 @@ pub mod cli;
 pub mod hub;
 pub mod lock;
 pub mod net;
+pub mod time;
 pub mod usb;
 pub mod vm;
 pub mod wired;

@@ -4,6 +4,7 @@
 //! power, and so are its advertisements and its network link, where it has them.
 
 use std::{
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -18,6 +19,7 @@ use crate::{
     bench::{Bench, BenchError, Line},
     ble::{Characteristic, Peripheral, Radio, Uuid},
     net::Network,
+    time::{DEVICE_TIME, DeviceTime},
     usb::{UsbError, dap::Nrf51},
 };
 
@@ -51,6 +53,10 @@ impl Lock {
     /// A blank lock without power. Serial numbers are `name` with `-relay`, `-console`, `-probe` and `-port`; `unit` is what makes this chip
     /// another than all others.
     pub fn new(name: &str, unit: u64) -> Result<Self, UsbError> {
+        Self::living(name, unit, None)
+    }
+
+    fn living(name: &str, unit: u64, time: Option<DeviceTime>) -> Result<Self, UsbError> {
         let device = Nrf51::new(Machine::new(MachineConfig { device_id: unit, ..MachineConfig::default() }));
         let bench = Bench::new(name, device.port())?;
         let powered = device.clone();
@@ -59,14 +65,14 @@ impl Lock {
         bench.follow_button(move |down| pressed.with(|machine| machine.set_pin(BUTTON_PIN, down.then_some(false))));
         let ended = Arc::new(AtomicBool::new(false));
         let (running, line, end) = (device.clone(), bench.line(), Arc::clone(&ended));
-        let firmware = thread::spawn(move || live(&running, &line, &end));
+        let firmware = thread::spawn(move || live(&running, &line, &end, time));
         Ok(Self { bench, device, radio: None, network: None, firmware: Some(firmware), ended })
     }
 
     /// The same with everything around it: it advertises as `smart-lock`, and has a network link whose bench side is called `name` with
-    /// `0`. The names are the kernel's, so there is one such bench at a time.
+    /// `0`. It tells how long it has lived ([`DEVICE_TIME`]). The names are the kernel's, so there is one such bench at a time.
     pub fn complete(name: &str, unit: u64) -> Result<Self, BenchError> {
-        let mut lock = Self::new(name, unit)?;
+        let mut lock = Self::living(name, unit, Some(DeviceTime::start(Path::new(DEVICE_TIME))?))?;
         let state = Characteristic::new(Uuid::long(STATE), b"locked").properties(READ | NOTIFY);
         let radio = Radio::new(Peripheral::new("smart-lock", unit as u8).service(Uuid::long(SERVICE), vec![state]))?;
         radio.advertise(false);
@@ -131,7 +137,8 @@ impl Drop for Lock {
 }
 
 /// Lets the device live in the time of the wall clock, and carries its serial line.
-fn live(device: &Nrf51, line: &Line, ended: &AtomicBool) {
+fn live(device: &Nrf51, line: &Line, ended: &AtomicBool, mut time: Option<DeviceTime>) {
+    let born = device.with(|machine| machine.now());
     let mut start = (Instant::now(), device.with(|machine| machine.now()));
     let mut wait = SLICE;
     while !ended.load(Ordering::Relaxed) {
@@ -151,12 +158,20 @@ fn live(device: &Nrf51, line: &Line, ended: &AtomicBool) {
             line.send(&output);
         }
         let now = device.with(|machine| machine.now());
+        if let Some(time) = &mut time {
+            // Without the file the bench's clock stops, which its runs tell.
+            drop(time.beat(lifetime(now.saturating_sub(born))));
+        }
         let late = due.saturating_sub(now);
         if late > cycles(LATE) {
             start = (Instant::now(), now);
         }
         wait = if late > cycles(SLICE) { Duration::ZERO } else { SLICE };
     }
+}
+
+fn lifetime(cycles: u64) -> Duration {
+    Duration::from_nanos(u64::try_from(u128::from(cycles) * 1_000_000_000 / u128::from(CYCLES_PER_SECOND)).unwrap_or(u64::MAX))
 }
 
 fn cycles(time: Duration) -> u64 {
