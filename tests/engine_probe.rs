@@ -32,6 +32,9 @@ use hilbench::{
     },
 };
 
+/// Bytes, and where they stand.
+type Planted = Arc<Mutex<Vec<(usize, Vec<u8>)>>>;
+
 /// What the probe answers, and what it was asked.
 #[derive(Clone)]
 struct Probe {
@@ -39,7 +42,7 @@ struct Probe {
     /// Memory from address 0 on; reading beyond it is refused.
     memory: usize,
     /// What stands in that memory until a reset erases it.
-    planted: Arc<Mutex<Vec<(usize, Vec<u8>)>>>,
+    planted: Planted,
     /// Reads before the probe is gone.
     reads: Arc<Mutex<usize>>,
     asked: Arc<Mutex<Vec<String>>>,

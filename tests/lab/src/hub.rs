@@ -170,21 +170,26 @@ fn live(
     runtime.block_on(async {
         let (mut supply, mut button) = (device.supply(), device.button());
         let clock = device.clock();
-        let living = tokio::spawn(async move {
+        let living = async move {
             loop {
                 // Without the file the bench's clock stops, which its runs tell.
                 drop(time.beat(Duration::from_nanos(clock.now().0)));
                 tokio::time::sleep(BEAT).await;
             }
-        });
-        while let Some(order) = ordered.recv().await {
-            // Neither can fail: there is no relay with a file, and a contact has nothing that could.
-            match order {
-                Order::Power(up) => drop(supply.set(up).await),
-                Order::Press(down) => drop(button.set(down).await),
+        };
+        let obeying = async {
+            while let Some(order) = ordered.recv().await {
+                // Neither can fail: there is no relay with a file, and a contact has nothing that could.
+                match order {
+                    Order::Power(up) => drop(supply.set(up).await),
+                    Order::Press(down) => drop(button.set(down).await),
+                }
             }
+        };
+        tokio::select! {
+            () = living => {}
+            () = obeying => {}
         }
-        living.abort();
         drop(device);
     });
 }
