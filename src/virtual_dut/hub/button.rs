@@ -21,10 +21,10 @@ pub(super) struct Contact {
     pub(super) closed: Option<Nanos>,
 }
 
-/// The button switches the lamp, whatever the network does.
-pub(super) async fn lamp(hardware: &Hardware, life: &Life) {
+/// The button switches the lamp, whatever the network does. Presses count that come after `seen`, however late this part gets its first turn.
+pub(super) async fn lamp(hardware: &Hardware, life: &Life, mut seen: u64) {
     let mut contact = hardware.contact.subscribe();
-    let mut seen = contact.borrow_and_update().presses;
+    contact.mark_changed();
     while contact.changed().await.is_ok() {
         let now = contact.borrow_and_update().presses;
         (seen..now).for_each(|_| switch(hardware, life));

@@ -143,11 +143,13 @@ async fn starts(hardware: &Hardware) {
             why = "watchdog";
             continue;
         }
+        // From the moment on that it says so, the hub does what it is for.
+        let presses = hardware.contact.borrow().presses;
         hardware.line.print(&format!("smart-hub {} ready", started.version));
         let life = Life::new(start, hardware.now());
         tokio::select! {
             () = networked(hardware, &life) => {}
-            () = button::lamp(hardware, &life) => {}
+            () = button::lamp(hardware, &life, presses) => {}
             () = serve_console(hardware, &life) => {}
             () = patience(hardware, &life) => {}
             () = api::serve(hardware, &life) => {}
