@@ -31,7 +31,7 @@ LINK = "-nostartfiles -Wl,--gc-sections -Wl,--build-id=none -Wl,--fatal-warnings
 
 COMMON = ["common/nvm.c", "common/bootlog.c", "common/uart.c", "common/text.c", "common/update.c"]
 BOOT = ["boot/start.c", "boot/main.c", "boot/image.c", "boot/swap.c", "boot/recovery.c", *COMMON]
-APP = ["app/start.c", "app/main.c", "app/console.c", "app/users.c", "app/store.c", "app/ring.c", "app/events.c", "app/dump.c", "app/lock.c",
+APP = ["app/start.c", "app/main.c", "app/console.c", "app/users.c", "app/bonds.c", "app/store.c", "app/ring.c", "app/events.c", "app/dump.c", "app/lock.c",
        "app/button.c", "app/crc32.c", "app/sha256.c", *COMMON]
 MONOCYPHER = ["monocypher.c", "optional/monocypher-ed25519.c"]
 
@@ -81,6 +81,7 @@ APPLICATIONS = [
     ("lock-v1-reset-unauthenticated", 1, 1, PRODUCT, "vendor", "FAULT_RESET_UNAUTHENTICATED", "fault: the command for a reset needs no login"),
     ("lock-v1-reset-unlocks", 1, 1, PRODUCT, "vendor", "FAULT_RESET_UNLOCKS", "fault: a reset erases UICR too, and the lock of the debug port with it"),
     ("lock-v1-reset-keeps-log", 1, 1, PRODUCT, "vendor", "FAULT_RESET_KEEPS_LOG", "fault: a reset leaves the event log and the crash dumps"),
+    ("lock-v1-reset-keeps-bonds", 1, 1, PRODUCT, "vendor", "FAULT_RESET_KEEPS_BONDS", "fault: a reset leaves the bonds of phones"),
     ("lock-v1-reset-keeps-page", 1, 1, PRODUCT, "vendor", "FAULT_RESET_KEEPS_PAGE", "fault: what is written anew leaves the former page of the storage"),
     ("lock-v1-dump-secret", 1, 1, PRODUCT, "vendor", "FAULT_DUMP_LINE", "fault: a crash dump holds what was typed, PINs too"),
     ("lock-v1-no-limit", 1, 1, PRODUCT, "vendor", "FAULT_NO_LIMIT", "fault: takes PINs without limit"),

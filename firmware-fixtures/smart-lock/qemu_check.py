@@ -20,6 +20,7 @@ import time
 
 IMAGES = pathlib.Path(__file__).resolve().parent / "images"
 PIN = "24681357"
+PHONE_KEY = "000102030405060708090a0b0c0d0e0f"
 PATIENCE = 20.0  # seconds for one answer; the slowest, two signature checks, takes well under one
 
 
@@ -188,6 +189,31 @@ def console(lock):
     lock.ask("adduser bob 4711", "error exists")
     lock.ask("users", "users admin,bob")
     lock.ask("deluser admin", "error own user")
+    lock.ask("bonds", "bonds")
+    lock.ask("pair phone 0123", "error key")
+    lock.ask(f"pair phone {PHONE_KEY[:-1]}g", "error key")
+    lock.ask(f"pair ph.one {PHONE_KEY}", "error name")
+    lock.ask(f"pair phone {PHONE_KEY}", "ok")
+    lock.ask(f"pair phone {PHONE_KEY}", "ok")
+    for name in ("b", "c", "d"):
+        lock.ask(f"pair {name} {PHONE_KEY}", "ok")
+    lock.ask(f"pair e {PHONE_KEY}", "error full")
+    lock.ask("unpair e", "error unknown phone")
+    lock.ask("unpair c", "ok")
+    lock.ask("bonds", "bonds phone,b,d")
+    lock.ask(f"phone phone {PHONE_KEY[:-1]}1", "denied unknown phone")
+    lock.ask("bonds", "denied login required")
+    lock.ask(f"phone c {PHONE_KEY}", "denied unknown phone")
+    lock.ask(f"phone phone {PHONE_KEY}", "ok")
+    # A user who is deleted takes phones along, and who gets the place does not get them.
+    lock.ask("login bob 4711", "ok")
+    lock.ask(f"pair bobs {PHONE_KEY}", "ok")
+    lock.login()
+    lock.ask("deluser bob", "ok")
+    lock.ask("bonds", "bonds phone,b,d")
+    lock.ask("adduser bob 4711", "ok")
+    lock.ask(f"phone bobs {PHONE_KEY}", "denied unknown phone")
+    lock.login()
     lock.ask("unlock", "ok")
     lock.ask("status", "status bolt unlocked led on reset unknown")
     lock.ask("lock", "ok")
@@ -282,8 +308,10 @@ def factory_reset(lock):
     lock.login()
     lock.ask("set name cellar", "ok")
     lock.ask("adduser bob 4711", "ok")
+    lock.ask(f"pair phone {PHONE_KEY}", "ok")
     lock.ask("factory-reset", "factory reset done")
     lock.boots("1.0.0")
+    lock.ask(f"phone phone {PHONE_KEY}", "denied unknown phone")
     lock.ask("login bob 4711", "denied")
     lock.login()
     lock.ask("users", "users admin")

@@ -34,6 +34,8 @@ pub enum Form {
     Utf16Be,
     /// Hexadecimal digits.
     Hex,
+    /// The bytes that it writes in hexadecimal digits, as keys are written; first or last byte first.
+    Bytes,
     /// Base64 of a text in which it stands, at any of the three places of a group.
     Base64,
     /// With the escapes of JSON.
@@ -60,6 +62,7 @@ impl fmt::Display for Form {
             Self::Utf16Le => "as UTF-16LE",
             Self::Utf16Be => "as UTF-16BE",
             Self::Hex => "as hex",
+            Self::Bytes => "as the bytes that it writes in hex",
             Self::Base64 => "in Base64",
             Self::Json => "with JSON escapes",
             Self::Url => "with URL escapes",
@@ -88,7 +91,8 @@ pub struct Found {
 #[derive(Debug, Clone)]
 pub struct Search {
     forms: Vec<(usize, Form, Vec<u8>)>,
-    secrets: Vec<Vec<u8>>,
+    /// What pieces are looked for: each secret, and the bytes that it writes in hex.
+    whole: Vec<[Vec<u8>; 2]>,
 }
 
 /// Why a secret cannot be searched for.
@@ -115,8 +119,8 @@ impl Search {
                 }
             }
         }
-        let secrets = secrets.iter().map(|secret| secret.as_bytes().to_vec()).collect();
-        Ok(Self { forms, secrets })
+        let whole = secrets.iter().map(|secret| [secret.as_bytes().to_vec(), from_hex(secret)]).collect();
+        Ok(Self { forms, whole })
     }
 
     /// How many different byte sequences are searched for, pieces not counted.
@@ -129,15 +133,16 @@ impl Search {
     #[must_use]
     pub fn within(&self, memory: &[u8]) -> Vec<Found> {
         let mut found = Vec::new();
-        for (secret, plain) in self.secrets.iter().enumerate() {
+        for (secret, whole) in self.whole.iter().enumerate() {
             let mine = self.forms.iter().filter(|(of, ..)| *of == secret);
-            let whole = mine.filter_map(|(_, form, bytes)| {
+            let forms = mine.filter_map(|(_, form, bytes)| {
                 memmem::find(memory, bytes).map(|at| Found { secret, form: *form, at, len: bytes.len() })
             });
             let before = found.len();
-            found.extend(whole);
+            found.extend(forms);
             if found.len() == before {
-                found.extend(longest_piece(plain, memory).map(|(at, len)| Found { secret, form: Form::Piece, at, len }));
+                let longest = whole.iter().filter_map(|bytes| longest_piece(bytes, memory)).max_by_key(|(_, len)| *len);
+                found.extend(longest.map(|(at, len)| Found { secret, form: Form::Piece, at, len }));
             }
         }
         found
@@ -147,6 +152,18 @@ impl Search {
 fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+/// The bytes that a text writes in hexadecimal digits; none if it is something else.
+fn from_hex(text: &str) -> Vec<u8> {
+    let digit = |&byte: &u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digits: Option<Vec<u8>> = text.as_bytes().iter().map(digit).collect();
+    match digits {
+        Some(digits) if digits.len() % 2 == 0 => {
+            digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Every form of a secret, the short ones too.
@@ -160,6 +177,8 @@ fn written(secret: &str, networks: &[String]) -> Vec<(Form, Vec<u8>)> {
         (Form::Utf16Be, units.iter().flat_map(|unit| unit.to_be_bytes()).collect()),
         (Form::Hex, hex(plain).into_bytes()),
         (Form::Hex, hex(plain).to_uppercase().into_bytes()),
+        (Form::Bytes, from_hex(secret)),
+        (Form::Bytes, from_hex(secret).into_iter().rev().collect()),
         (Form::Json, json(secret).into_bytes()),
         (Form::Url, url(plain).into_bytes()),
         (Form::Url, url(plain).to_lowercase().into_bytes()),
@@ -301,6 +320,19 @@ mod tests {
         assert_eq!(search.within(b"....nary-7f3....nary-7...."), [Found { secret: 1, form: Form::Piece, at: 4, len: 8 }]);
         assert_eq!(search.within(b"....nary-7f...."), [Found { secret: 1, form: Form::Piece, at: 4, len: 7 }]);
         assert_eq!(search.within(b"....nary-...."), []);
+    }
+
+    #[test]
+    fn a_key_that_is_written_in_hex_is_found_in_bytes() {
+        let search = Search::of(&["00112233445566778899AAbb".to_owned()], &[]).unwrap();
+        let found = |memory: &[u8]| search.within(memory).first().map(|found| (found.form, found.at, found.len));
+        assert_eq!(found(b"..\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb.."), Some((Form::Bytes, 2, 12)));
+        assert_eq!(found(b"..\xbb\xaa\x99\x88\x77\x66\x55\x44\x33\x22\x11\x00.."), Some((Form::Bytes, 2, 12)));
+        assert_eq!(found(b".\x33\x44\x55\x66\x77\x88."), Some((Form::Piece, 1, 6)));
+        assert_eq!(found(b".\x33\x44\x55\x66\x77."), None);
+        for none in ["00112233445566778", "0x112233445566", "ghghghghghghghgh", "+1+1+1+1+1+1"] {
+            assert_eq!(from_hex(none), b"", "{none} is no row of whole bytes in hex");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "board.h"
+#include "bonds.h"
 #include "bootlog.h"
 #include "dump.h"
 #include "events.h"
@@ -154,6 +155,38 @@ static void cmd_adduser(char **word) { answer(users_add(word[1], word[2])); }
 static void cmd_deluser(char **word) { answer(users_delete(word[1], session)); }
 static void cmd_setpin(char **word) { answer(users_set_pin(session, word[1])); }
 
+static void cmd_pair(char **word) { answer(bonds_add(word[1], word[2], session)); }
+static void cmd_unpair(char **word) { answer(bonds_delete(word[1])); }
+
+static void cmd_bonds(char **word)
+{
+    (void)word;
+    const char *between = " ";
+    put_text("bonds");
+    for (uint32_t i = 0; i < BONDS; i++) {
+        if (store.bonds[i].name[0] != 0) {
+            put_text(between);
+            put_text(store.bonds[i].name);
+            between = ",";
+        }
+    }
+    put_line("");
+}
+
+/* A phone comes back with the key that it keeps. */
+static void cmd_phone(char **word)
+{
+    uint32_t user;
+    session = NOBODY;
+    if (bonds_check(word[1], word[2], &user)) {
+        session = user;
+        put_line("ok");
+    } else {
+        events_append(EVENT_DENIED, "-");
+        put_line("denied unknown phone");
+    }
+}
+
 static void cmd_lock(char **word)
 {
     (void)word;
@@ -258,6 +291,10 @@ static const struct command {
     {"adduser", cmd_adduser, 2, false},
     {"deluser", cmd_deluser, 1, false},
     {"setpin", cmd_setpin, 1, false},
+    {"pair", cmd_pair, 2, false},
+    {"unpair", cmd_unpair, 1, false},
+    {"bonds", cmd_bonds, 0, false},
+    {"phone", cmd_phone, 2, true},
     {"lock", cmd_lock, 0, false},
     {"unlock", cmd_unlock, 0, false},
     {"update", cmd_update, 1, false},

@@ -56,10 +56,13 @@ static void *item_data(uint32_t item, uint32_t *size)
         return &store.failures;
     case ITEM_EPOCH:
         return &store.epoch;
-    default:
-        *size = sizeof(struct user);
-        return item - ITEM_USER < USERS ? &store.users[item - ITEM_USER] : NULL;
     }
+    if (item >= ITEM_BOND) {
+        *size = sizeof(struct bond);
+        return item < ITEM_END ? &store.bonds[item - ITEM_BOND] : NULL;
+    }
+    *size = sizeof(struct user);
+    return item >= ITEM_USER ? &store.users[item - ITEM_USER] : NULL;
 }
 
 /* Reads the records of the page in use. */
@@ -98,8 +101,10 @@ static void move(void)
 {
     uint32_t to = other(page), offset = FIRST, mark[2] = {sequence + 1, ~(sequence + 1)};
     nvm_erase(to);
-    for (uint32_t item = ITEM_NAME; item < ITEM_USER + USERS; item++) {
-        if (item < ITEM_USER || store.users[item - ITEM_USER].name[0] != 0) {
+    for (uint32_t item = ITEM_NAME; item < ITEM_END; item++) {
+        uint32_t size;
+        const char *name = item_data(item, &size); /* of a user or a bond: begins with the name */
+        if (item < ITEM_USER || name[0] != 0) {
             offset = append(to, offset, item);
         }
     }
@@ -172,7 +177,14 @@ void store_erase(void)
     memcpy(store.users, users, sizeof users);
     move();
 #endif
+#ifdef FAULT_RESET_KEEPS_BONDS
+    struct bond bonds[BONDS];
+    memcpy(bonds, store.bonds, sizeof bonds);
     defaults();
+    memcpy(store.bonds, bonds, sizeof bonds);
+#else
+    defaults();
+#endif
 #ifdef FAULT_RESET_DEFAULT_PIN
     users_set_pin(0, "0000");
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "board.h"
+#include "bonds.h"
 #include "sha256.h"
 #include "store.h"
 #include "text.h"
@@ -125,6 +126,7 @@ const char *users_delete(const char *name, uint32_t self)
     if (user == self) {
         return "own user"; /* so that one user always remains */
     }
+    bonds_delete_of(user); /* first: a cut must not leave phones to a place that another user gets */
     memset(&store.users[user], 0, sizeof store.users[user]);
     store_save(ITEM_USER + user);
     return NULL;
