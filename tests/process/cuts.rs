@@ -22,20 +22,20 @@ fn transcript(bench: &Bench, name: &str) -> String {
 #[test]
 fn a_bad_point_is_repeated_with_its_outcome_and_its_transcript() {
     let bench = Bench::new();
-    let ended = cut(&bench, FAULTY, "2564:torn:0");
+    let ended = cut(&bench, FAULTY, "2754:torn:0");
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    for words in ["BRICK-META", "1 of 1 cuts ended badly", "at 2564:torn:0", "chosen by hand", "cut-2564-torn-0.txt"] {
+    for words in ["BRICK-META", "1 of 1 cuts ended badly", "at 2754:torn:0", "chosen by hand", "cut-2754-torn-0.txt"] {
         assert!(ended.stdout.contains(words), "no {words:?} in {}", ended.stdout);
     }
     ended.is_clean();
-    let text = transcript(&bench, "cut-2564-torn-0.txt");
-    assert!(text.contains("power cut at point 2564:torn:0") && text.contains("outcome Bricked"), "{text}");
+    let text = transcript(&bench, "cut-2754-torn-0.txt");
+    assert!(text.contains("power cut at point 2754:torn:0") && text.contains("outcome Bricked"), "{text}");
 }
 
 #[test]
 fn a_good_point_is_told_as_well_and_passes() {
     let bench = Bench::new();
-    for point in ["2564:torn:0", "117:torn:3", "4000:after+2"] {
+    for point in ["2754:torn:0", "117:torn:3", "4000:after+2"] {
         let ended = cut(&bench, GOOD, point);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let text = transcript(&bench, &format!("cut-{}.txt", point.replace([':', '+'], "-")));
@@ -108,5 +108,5 @@ fn the_documentation_shows_what_the_program_prints() {
     for line in lines.lines() {
         assert!(ended.stdout.contains(line), "no {line:?} in {}", ended.stdout);
     }
-    assert_eq!(transcript(&bench, "cut-2564-torn-0.txt"), block(&document, "text"));
+    assert_eq!(transcript(&bench, "cut-2754-torn-0.txt"), block(&document, "text"));
 }
