@@ -49,6 +49,15 @@ if [ -n "$kept" ]; then
   must mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none kept "$kept"
 fi
 
+# BlueZ 5.66 crashes now and then when a connection is refused. What a bench's service manager may do, this does: it starts it again.
+bluetooth() {
+  while :; do
+    /usr/libexec/bluetooth/bluetoothd -n >>/scratch/bluetoothd.log 2>&1
+    echo "lab: bluetoothd has ended with $?, and is started again" >&2
+    sleep 1
+  done
+}
+
 must ip link set lo up
 while read -r service; do
   case $service in
@@ -62,7 +71,7 @@ while read -r service; do
     must modprobe hci_vhci
     must mkdir -p /run/dbus
     must dbus-daemon --system --fork
-    /usr/libexec/bluetooth/bluetoothd -n >/scratch/bluetoothd.log 2>&1 &
+    bluetooth &
     must await 60 dbus-send --system --print-reply --dest=org.bluez / org.freedesktop.DBus.Peer.Ping
     ;;
   net) must modprobe -a veth sch_netem sch_tbf nf_tables ;;
