@@ -179,7 +179,8 @@ const RESIDUE: &[Word] = &[
 pub static SEARCH_MEMORY: Keys = Keys::new(
     "search-memory",
     "Reads memory through the debug probe and searches it for secrets in every form in which a device may keep them: plain, UTF-16, hex, \
-     as the bytes that they write in hex, Base64, reversed, with reversed words, inverted, escaped, as SHA-1 or SHA-256, and for pieces of six bytes. Memory that cannot be read is inconclusive.",
+     as the bytes that they write in hex, Base64, reversed, with reversed words, inverted, escaped, as SHA-1 or SHA-256, and for \
+     pieces of six bytes. Memory that cannot be read is inconclusive.",
     &[
         CHANNEL,
         Key::needed("address", Shape::Address, "First address."),

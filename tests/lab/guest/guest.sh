@@ -49,7 +49,7 @@ if [ -n "$kept" ]; then
   must mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none kept "$kept"
 fi
 
-# BlueZ 5.66 crashes now and then when a connection is refused. What a bench's service manager may do, this does: it starts it again.
+# BlueZ 5.66 was seen to crash (once, while a connection was refused; the cause is not known). As a service manager may, this starts it again.
 bluetooth() {
   while :; do
     /usr/libexec/bluetooth/bluetoothd -n >>/scratch/bluetoothd.log 2>&1

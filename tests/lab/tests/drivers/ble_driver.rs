@@ -84,7 +84,7 @@ async fn connected(link: &mut dyn BleLink) {
     assert_eq!(link.connect(PATIENCE / 2).await.unwrap(), Connection::Connected);
 }
 
-/// A connection that the device does not take. BlueZ itself crashes there now and then: that is the bench's doing and no word about the device,
+/// A connection that the device does not take. BlueZ itself was seen to crash there: that is the bench's doing and no word about the device,
 /// and a driver that is opened anew works with the BlueZ that is started anew.
 async fn not_taken(link: &mut Box<dyn BleLink>, name: &str, within: Duration) -> Connection {
     for _ in 0..3 {
