@@ -150,6 +150,8 @@ fn steady(text: &str) -> String {
     let text = same(text, r"\d+ [GM]iB free", "SPACE free");
     let text = same(text, r"times come from \S+", "times come from CLOCK");
     let text = same(text, r"\S*/store\b", ".hilbench");
+    // A line that an earlier run of this guest has driven keeps its level, and shows it before it is driven again.
+    let text = text.replace("opens; its level is read back whenever it is switched", "opens, and reads back down");
     let text = same(text, r"\b[0-9.]+ ?(ms|s)\b", "TIME");
     let text = same(text, r" +", " ");
     // A plug that goes and comes back with the supply is told when the kernel tells.
@@ -202,15 +204,14 @@ fn the_documents_show_what_is_printed_of_this_bench() {
     eventually("the lock is away", || !lock.bench().powered() && by_id("lock-console").is_none());
     for command in ["hilbench doctor --rig rigs/emulated-lock.yaml", "hilbench doctor --rig rigs/emulated-lock.yaml --golden"] {
         let words: Vec<_> = command.split(' ').skip(1).collect();
-        // On a machine that is busy with other things the lock may be slower than it declares.
-        let mut ended = store.hilbench(&words);
-        for _ in 0..2 {
-            if ended.code == Some(0) {
-                break;
-            }
-            ended = store.hilbench(&words);
-        }
-        compare(command, &ended.expect(0).stdout);
+        // On a machine that is busy with other things a plug may be found later than a step waits for it.
+        let mut attempts = String::new();
+        let printed = (0..3).find_map(|_| {
+            let ended = store.hilbench(&words);
+            attempts += &format!("exit code {:?}:\n{}{}\n", ended.code, ended.stdout, ended.stderr);
+            (ended.code == Some(0)).then_some(ended.stdout)
+        });
+        compare(command, &printed.unwrap_or_else(|| panic!("$ {command}\n{attempts}")));
     }
     assert!(differences.is_empty(), "docs/discover-and-doctor.md says otherwise:\n{differences}");
 }
