@@ -133,7 +133,7 @@ fn everything_shipped_is_clean() {
             let skipped = bound.applicability.iter().filter(|a| **a != Applicability::Applicable && !known.contains(a));
             assert_eq!(skipped.collect::<Vec<_>>(), Vec::<&Applicability>::new(), "{}", rig_path.display());
         }
-        let least = if rig.rig.virtual_hub.is_some() { 8 } else { 6 };
+        let least = if rig.rig.virtual_hub.is_some() { 8 } else { 7 };
         assert_eq!(plans, least, "plans for {}", rig_path.display());
     }
 }

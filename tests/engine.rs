@@ -522,7 +522,7 @@ async fn an_altered_image_refused_before_its_altered_byte_proves_nothing() {
             refused: None,
         });
         let mut plan = one(vec![send_image, send("ping"), expect("pong")]);
-        plan.images = vec![AlteredImage { name: "altered".to_owned(), from: "update".to_owned(), alteration }];
+        plan.images = vec![AlteredImage { name: "altered".to_owned(), from: "update".to_owned(), address: None, alteration }];
         plan
     };
     let taken = Bench { answer: acknowledges, ..Bench::default() }.run(plan_with(2)).await;

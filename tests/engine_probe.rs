@@ -24,6 +24,7 @@ use hilbench::{
     },
     driver::probe::lock::Family,
     event::{Event, Fact, Verdict, Witness},
+    plan::model::{Alteration, AlteredImage},
     rig::model::{Device, Image, Rig},
     run::registry::Registry,
     step::{
@@ -69,8 +70,9 @@ fn seen(what: &str) -> BoxFuture<'static, Result<Proof, LinkError>> {
 }
 
 impl ProbeLink for Probe {
-    fn flash(&mut self, _: Vec<Segment>, erase_all: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
-        self.ask(format!("flash {erase_all}"));
+    fn flash(&mut self, segments: Vec<Segment>, erase_all: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        let places: Vec<_> = segments.iter().map(|part| (part.address, part.bytes.len())).collect();
+        self.ask(format!("flash {places:?} {erase_all}"));
         seen("flashed")
     }
     fn reset(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>> {
@@ -136,16 +138,29 @@ impl Ran {
 
 async fn ran(probe: &Probe, sacrificial: bool, steps: Vec<StepKind>) -> Ran {
     let store = tempfile::tempdir().unwrap();
-    let image = Image { file: PathBuf::new(), address: Some(0), version: None, bytes: vec![1; 16] };
+    let image = |byte| Image { file: PathBuf::new(), address: Some(0), version: None, bytes: vec![byte; 16] };
+    let images = [("code", 1), ("new", 2), ("copy-of-new", 2)].map(|(role, byte)| (role.to_owned(), image(byte)));
     let rig = Rig {
         name: "rig".to_owned(),
-        device: Device { name: "device".to_owned(), images: [("code".to_owned(), image)].into(), ..Device::default() },
+        device: Device {
+            name: "device".to_owned(),
+            images: images.into(),
+            layout: [("all".to_owned(), (0, None))].into(),
+            ..Device::default()
+        },
         channels: [("probe".to_owned(), channel("fake-probe"))].into(),
         safe_state_timeout: Duration::from_mins(1),
         sacrificial,
         ..Rig::default()
     };
-    let plan = one(steps.into_iter().map(step).collect());
+    let mut plan = one(steps.into_iter().map(step).collect());
+    let altered = |name: &str, address| AlteredImage {
+        name: name.to_owned(),
+        from: "code".to_owned(),
+        address,
+        alteration: Alteration::FlipBit { region: "all".to_owned(), at: 5, bit: 0 },
+    };
+    plan.images = vec![altered("changed", None), altered("elsewhere", Some(0x400))];
     let link = probe.clone();
     let open = move || Opened::Probe(Box::new(link.clone()));
     let registry = Registry::new().with(fake("fake-probe", ChannelKind::Probe, "probe", open));
@@ -280,12 +295,34 @@ async fn a_core_is_halted_and_let_run_with_witnesses() {
 
 #[tokio::test]
 async fn a_unit_that_is_not_sacrificial_is_not_erased_even_if_the_check_was_passed_by() {
-    let erase = || StepKind::Flash { channel: "probe".to_owned(), images: vec!["code".to_owned()], erase_all: true };
+    let erase = || flash("code", true);
     let fake = Probe::with(Ok((LockVerdict::Open, true)));
     ran(&fake, false, vec![erase(), lock(Lock::Open)]).await.is(Verdict::Error, "sacrificial");
     assert!(fake.asked.lock().unwrap().is_empty(), "the probe was not even asked");
     ran(&fake, true, vec![erase(), lock(Lock::Open)]).await.is(Verdict::Pass, "");
-    assert_eq!(*fake.asked.lock().unwrap(), ["flash true"]);
+    assert_eq!(*fake.asked.lock().unwrap(), ["flash [(0, 16)] true"]);
+}
+
+fn flash(image: &str, erase_all: bool) -> StepKind {
+    StepKind::Flash { channel: "probe".to_owned(), images: vec![image.to_owned()], erase_all }
+}
+
+#[tokio::test]
+async fn an_altered_image_goes_where_the_genuine_one_does_unless_it_has_a_place_and_its_witness_tells_the_difference() {
+    let fake = good();
+    let ended = ran(&fake, false, vec![flash("changed", false), flash("elsewhere", false), lock(Lock::Open)]).await;
+    ended.is(Verdict::Pass, "");
+    assert_eq!(*fake.asked.lock().unwrap(), ["flash [(0, 16)] false", "flash [(1024, 16)] false"]);
+    let told = "flashed; changed differs from code in 1 bytes from byte 5 on";
+    assert!(ended.events.iter().any(|event| matches!(&event.fact, Fact::Witnessed { witness, .. } if witness.what == told)));
+}
+
+#[tokio::test]
+async fn a_file_that_is_there_under_two_names_proves_nothing_once_it_is_written_except_as_the_state_that_all_begins_with() {
+    ran(&good(), false, vec![flash("new", false), lock(Lock::Open)]).await.is(Verdict::Inconclusive, "NO-WITNESS");
+    ran(&good(), false, vec![flash("new", false), lock(Lock::Locked)]).await.is(Verdict::Inconclusive, "NO-WITNESS");
+    ran(&good(), false, vec![flash("code", false), lock(Lock::Open)]).await.is(Verdict::Pass, "");
+    ran(&good(), true, vec![flash("new", true), lock(Lock::Open)]).await.is(Verdict::Pass, "");
 }
 
 fn residue(length: u32, secrets: &[&str], expect: Residue) -> StepKind {

@@ -40,7 +40,7 @@ OTHER_PRODUCT = 0x10C70002
 LOAD = 0x6040
 
 BOOTLOADERS = [
-    # id, extra define, fault, what it is
+    # id, extra defines, fault, what it is
     ("bootloader", None, None, "as designed"),
     ("bootloader-no-signature-check", "FAULT_NO_SIGNATURE_CHECK", "no-signature-check", "the result of the signature check is ignored"),
     ("bootloader-no-version-check", "FAULT_NO_VERSION_CHECK", "no-version-check", "the security counter is not compared"),
@@ -61,6 +61,10 @@ BOOTLOADERS = [
     ("bootloader-no-revert", "FAULT_NO_REVERT", "no-revert", "a new image is permanent without confirmation"),
     ("bootloader-no-watchdog", "FAULT_NO_WATCHDOG", "no-watchdog", "the watchdog is not started"),
     ("bootloader-no-lock", "FAULT_NO_LOCK", "no-lock", "the debug port is never closed"),
+    ("bootloader-recovery-any-counter", "FAULT_NO_LOCK FAULT_RECOVERY_ANY_COUNTER", "recovery-any-counter",
+     "recovery does not compare the security counter; for a unit with an open debug port"),
+    ("bootloader-verify-once", "FAULT_NO_LOCK FAULT_VERIFY_ONCE", "verify-once",
+     "an image is verified when it is taken over and not at each start; for a unit with an open debug port"),
     ("bootloader-slow-verify", "TWIN_SLOW_VERIFY", None, "harmless twin: checks each signature twice"),
     ("bootloader-verbose", "TWIN_VERBOSE", None, "harmless twin: names every page of a swap on the console"),
 ]
@@ -168,11 +172,10 @@ class Builder:
                 symbols[symbol] = Address(address, 16)
         return binary.read_bytes(), symbols
 
-    def bootloader(self, name, define):
+    def bootloader(self, name, defines):
         flags = [*WARNINGS, "-DBOOTLOADER", "-DNVM_FLOOR=SLOT_A", "-Icommon", "-Iboot", f"-I{self.directory}", f"-I{self.monocypher}",
                  f"-I{self.monocypher / 'optional'}"]
-        if define is not None:
-            flags.append(f"-D{define}")
+        flags += [f"-D{define}" for define in (defines or "").split()]
         objects = [self.compile(source, flags) for source in BOOT]
         objects += [self.compile(self.monocypher / source, [f"-I{self.monocypher}"]) for source in MONOCYPHER]
         return self.link(name, "boot/boot.ld", objects)
@@ -232,8 +235,8 @@ def build(directory):
             ("id", image), ("file", f"smart-lock/images/{image}.bin"), ("sha256", hashlib.sha256(data).hexdigest()), ("size", len(data)), *rows,
         ]) + toml_table("[image.symbols]", symbols))
 
-    for image, define, fault, note in BOOTLOADERS:
-        data, symbols = builder.bootloader(image, define)
+    for image, defines, fault, note in BOOTLOADERS:
+        data, symbols = builder.bootloader(image, defines)
         assert len(data) <= 0x6000, "the bootloader outgrew its 24 KiB"
         add(image, data, [
             ("kind", "bootloader"), ("address", Address(0)), ("product", Address(PRODUCT)), ("fault", fault), ("key", key("vendor")[0]),

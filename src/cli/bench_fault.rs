@@ -34,6 +34,7 @@ pub(super) fn broken(opened: Opened, fault: BenchFault, bench: &Arc<VirtualBench
             Opened::Supply(Box::new(SlowSupply { inner, clock: bench.clock(), down_since: None }))
         }
         (Opened::Probe(inner), BenchFault::WrongRegion) => Opened::Probe(Box::new(WrongRegion(inner))),
+        (Opened::Probe(inner), BenchFault::MisplacedImage) => Opened::Probe(Box::new(MisplacedImage(inner))),
         (opened, _) => opened,
     }
 }
@@ -146,6 +147,33 @@ impl ProbeLink for WrongRegion {
             let from = (address % REACHED) as usize;
             Ok(Ok(first.iter().copied().cycle().skip(from).take(len as usize).collect()))
         })
+    }
+
+    fn lock_state(&mut self, family: Option<String>) -> BoxFuture<'_, Result<LockReading, LinkError>> {
+        self.0.lock_state(family)
+    }
+}
+
+/// A probe that was given a wrong address: what it writes is written, and lies where the device does not look for what it runs.
+struct MisplacedImage(Box<dyn ProbeLink>);
+
+/// How far off: the size of one slot of the lock.
+const OFF: u32 = 40 << 10;
+
+impl ProbeLink for MisplacedImage {
+    fn flash(&mut self, mut segments: Vec<Segment>, erase_all: bool) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        if !erase_all {
+            segments.iter_mut().for_each(|segment| segment.address += OFF);
+        }
+        self.0.flash(segments, erase_all)
+    }
+
+    fn reset(&mut self) -> BoxFuture<'_, Result<Proof, LinkError>> {
+        self.0.reset()
+    }
+
+    fn read(&mut self, address: u32, len: u32) -> BoxFuture<'_, Result<Result<Vec<u8>, String>, LinkError>> {
+        self.0.read(address, len)
     }
 
     fn lock_state(&mut self, family: Option<String>) -> BoxFuture<'_, Result<LockReading, LinkError>> {

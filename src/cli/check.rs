@@ -25,13 +25,13 @@ pub(super) fn check(arguments: &arguments::Check) -> Exit {
         }
     };
     // What only the drivers know.
-    let of_drivers = |loaded: &RigFile| {
-        let problems = wiring::problems(&loaded.rig);
+    let complain_of = |problems: Vec<String>| {
         failed.set(failed.get() + problems.len());
         for problem in problems {
             complain(&format!("error: {}", crate::diagnostic::sanitise(&problem)));
         }
     };
+    let of_drivers = |loaded: &RigFile| complain_of(wiring::problems(&loaded.rig));
     let rig = arguments.rig.as_ref().map(|path| (path, load_rig(path, &catalogue)));
     if let Some((path, loaded)) = &rig {
         tell(path, loaded.as_ref().map(|rig| rig.report.clone()).map_err(Clone::clone));
@@ -48,7 +48,10 @@ pub(super) fn check(arguments: &arguments::Check) -> Exit {
             Kind::Device => load_device(path).map(|device| device.report),
             Kind::Matrix => Matrix::load(path).map(|_| Report::default()),
             Kind::Plan => load_plan(path).and_then(|plan| match &rig {
-                Some((_, Ok(rig))) => bind(&plan, rig).map(|bound| bound.report),
+                Some((_, Ok(rig))) => bind(&plan, rig).map(|bound| {
+                    complain_of(wiring::misplaced(&bound.rig, &bound.altered, &format!("plan {}", bound.plan.name)));
+                    bound.report
+                }),
                 _ => Ok(plan.report),
             }),
         };

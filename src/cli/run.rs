@@ -83,7 +83,8 @@ fn prepare(arguments: &arguments::Run) -> Result<Bound, Exit> {
         Exit::InvalidInput
     })?;
     check::print(&bound.report, arguments.message_format);
-    let problems = wiring::problems(&bound.rig);
+    let mut problems = wiring::problems(&bound.rig);
+    problems.extend(wiring::misplaced(&bound.rig, &bound.altered, &format!("plan {}", bound.plan.name)));
     for problem in &problems {
         complain(&format!("error: {}", crate::diagnostic::sanitise(problem)));
     }

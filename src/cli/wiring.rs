@@ -5,7 +5,7 @@
 
 use std::{
     any::Any,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -39,7 +39,7 @@ use crate::{
     event::Witness,
     rig::{
         DriverCatalogue,
-        model::{BenchFault, Rig},
+        model::{BenchFault, Image, Rig},
     },
     run::{desk::Desk, registry::Registry},
     virtual_dut::{
@@ -69,23 +69,28 @@ pub(super) fn problems(rig: &Rig) -> Vec<String> {
             problems.push(format!("channel {name} of rig {}: {error}", rig.name));
             continue;
         }
-        let ranges = match driver.writable(&spec.parameters) {
-            Ok(Some(ranges)) => ranges,
-            Ok(None) => continue,
-            Err(error) => {
-                problems.push(format!("channel {name} of rig {}: {error}", rig.name));
-                continue;
-            }
-        };
-        for (role, image) in &rig.device.images {
+        if let Err(error) = driver.writable(&spec.parameters) {
+            problems.push(format!("channel {name} of rig {}: {error}", rig.name));
+        }
+    }
+    problems.extend(misplaced(rig, &rig.device.images, &format!("device profile {}", rig.device.name)));
+    problems
+}
+
+/// Images, of whom is told, that lie outside what a probe of the rig can write.
+pub(super) fn misplaced(rig: &Rig, images: &BTreeMap<String, Image>, whose: &str) -> Vec<String> {
+    let drivers = unattended();
+    let mut problems = Vec::new();
+    for (name, spec) in &rig.channels {
+        let Some(Ok(Some(ranges))) = drivers.get(&spec.driver).map(|driver| driver.writable(&spec.parameters)) else { continue };
+        for (role, image) in images {
             let Some(start) = image.address.map(u64::from) else { continue };
             let end = start + image.bytes.len() as u64;
             if !ranges.iter().any(|range| range.start <= start && end <= range.end) {
                 let known: Vec<_> = ranges.iter().map(|range| format!("{:#010x}..{:#010x}", range.start, range.end)).collect();
                 problems.push(format!(
-                    "image {role} ({}) of device profile {}: its {} bytes at address {start:#010x} are outside what channel {name} can write, {}",
+                    "image {role} ({}) of {whose}: its {} bytes at address {start:#010x} are outside what channel {name} can write, {}",
                     image.file.display(),
-                    rig.device.name,
                     image.bytes.len(),
                     known.join(", ")
                 ));

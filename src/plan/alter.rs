@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn try_it(alteration: Alteration) -> Result<Vec<u8>, AlterError> {
-        alter(&AlteredImage { name: "a".into(), from: "v2".into(), alteration }, &device())
+        alter(&AlteredImage { name: "a".into(), from: "v2".into(), address: None, alteration }, &device())
     }
 
     fn changed(alteration: Alteration) -> Vec<usize> {

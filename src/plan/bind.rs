@@ -27,7 +27,7 @@ pub struct Bound {
     pub rig: Rig,
     /// For each case of the plan, in order, whether it applies to this rig.
     pub applicability: Vec<Applicability>,
-    /// The plan's altered images, made. They have neither version nor address.
+    /// The plan's altered images, made. They have no version.
     pub altered: BTreeMap<String, Image>,
     /// Warnings of all the files.
     pub report: Report,
@@ -138,10 +138,18 @@ fn images(plan: &PlanFile, rig: &RigFile, report: &mut Report) -> (BTreeMap<Stri
                 Vec::new()
             }
         };
-        // No device should ever report the version of an altered image, and none is written by a probe.
-        facts.insert(altered.name.clone(), ImageFacts { address: None, version: None, length: bytes.len() as u64 });
+        // No device should ever report the version of an altered image. A probe writes it where the genuine one goes, or elsewhere.
+        let address = altered.address.or_else(|| from.and_then(|from| from.address));
+        if let Some(start) = address
+            && u64::from(start) + bytes.len() as u64 > 1 << 32
+        {
+            let place = named.value.map().get("address").map_or_else(|| named.place.clone(), |value| value.place.clone());
+            let message = format!("the image of {} bytes at 0x{start:08x} ends beyond the 32-bit address space", bytes.len());
+            report.push(Diagnostic::new(Code::OutOfRange, place, message));
+        }
+        facts.insert(altered.name.clone(), ImageFacts { address, version: None, length: bytes.len() as u64 });
         if let Some(from) = from {
-            images.insert(altered.name.clone(), Image { file: from.file.clone(), address: None, version: None, bytes });
+            images.insert(altered.name.clone(), Image { file: from.file.clone(), address, version: None, bytes });
         }
     }
     (images, facts)

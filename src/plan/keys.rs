@@ -39,6 +39,11 @@ static ALTERED: Keys = Keys::new(
     "An image whose bytes differ from a genuine one in the declared place only.",
     &[
         Key::needed("from", Shape::Name, "Image of the device profile."),
+        Key::optional(
+            "address",
+            Shape::Address,
+            "Flash address, for a debug probe. Default: that of the image that it is made from.",
+        ),
         Key::optional("flip-bit", Shape::Map(&FLIP_BIT), FLIP_BIT.what),
         Key::optional("replace", Shape::Map(&REPLACE), REPLACE.what),
         Key::optional("truncate", Shape::Map(&TRUNCATE), TRUNCATE.what),

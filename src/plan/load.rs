@@ -95,5 +95,6 @@ fn altered(named: &Named) -> AlteredImage {
             _ => Truncation::AllBut(truncate.map_or(0, |map| u64::try_from(map.integer("drop")).unwrap_or(0))),
         })
     };
-    AlteredImage { name: named.name.clone(), from: map.string("from"), alteration }
+    let address = map.get("address").and_then(|value| u32::try_from(value.integer()).ok());
+    AlteredImage { name: named.name.clone(), from: map.string("from"), address, alteration }
 }

@@ -51,6 +51,8 @@ pub struct AlteredImage {
     pub name: String,
     /// Role of the image it is made from.
     pub from: String,
+    /// Flash address, if another than that of this image.
+    pub address: Option<u32>,
     /// What is changed.
     pub alteration: Alteration,
 }

@@ -139,6 +139,10 @@ const BENCH_FAULTS: &[Word] = &[
         word: "wrong-region",
         what: "The probe reads the first 16 KiB of flash again and again, whatever address it is given.",
     },
+    Word {
+        word: "misplaced-image",
+        what: "What the probe writes without erasing everything lands 40 KiB further on, as with a wrong address in the profile.",
+    },
 ];
 
 static OVERRIDE: Keys = Keys::new(

@@ -106,6 +106,8 @@ pub enum BenchFault {
     SlowSupply,
     /// The probe reads from the beginning of the flash whatever address it is given.
     WrongRegion,
+    /// What the probe writes without erasing everything lands 40 KiB further on.
+    MisplacedImage,
     /// The service is started anew when it is told to freeze.
     RestartedService,
 }
@@ -121,6 +123,7 @@ impl BenchFault {
             "open-probe" => Some(Self::OpenProbe),
             "slow-supply" => Some(Self::SlowSupply),
             "wrong-region" => Some(Self::WrongRegion),
+            "misplaced-image" => Some(Self::MisplacedImage),
             "restarted-service" => Some(Self::RestartedService),
             _ => None,
         }

@@ -89,10 +89,7 @@ impl Executor {
         let proof = match (image.doubt(name), &image.difference) {
             (Some(doubt), _) => Proof::None(doubt),
             (None, Some(d)) if delivered > d.first || delivered == len => Proof::Seen(Witness {
-                what: format!(
-                    "{name} ({digest}) differs from {} in {} bytes from byte {} on; the device acknowledged {delivered} of {len}",
-                    d.from, d.bytes, d.first
-                ),
+                what: format!("{name} ({digest}) {d}; the device acknowledged {delivered} of {len}"),
                 evidence: None,
             }),
             (None, None) if delivered == len => Proof::Seen(Witness {

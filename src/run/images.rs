@@ -1,6 +1,6 @@
 //! Images that steps send or flash: the device's own, and those made from them by a declared alteration.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     event::Digest,
@@ -32,6 +32,12 @@ pub struct Difference {
     pub first: u64,
     /// Bytes that differ, missing ones included.
     pub bytes: u64,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "differs from {} in {} bytes from byte {} on", self.from, self.bytes, self.first)
+    }
 }
 
 impl ReadyImage {
@@ -72,8 +78,13 @@ impl Images {
             let bytes = alter(spec, device).map_err(|why| failed(why.to_string()))?;
             let difference = difference(&spec.from, &source.bytes, &bytes);
             let difference = difference.ok_or_else(|| failed("the alteration changes nothing".to_owned()))?;
-            let ready =
-                ReadyImage { bytes: Arc::new(bytes), version: None, address: None, difference: Some(difference), same_as: None };
+            let ready = ReadyImage {
+                bytes: Arc::new(bytes),
+                version: None,
+                address: spec.address.or(source.address),
+                difference: Some(difference),
+                same_as: None,
+            };
             by_name.insert(spec.name.clone(), ready);
         }
         Ok(Self { by_name })

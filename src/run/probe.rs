@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     channel::{
-        link::Segment,
+        link::{Proof, Segment},
         probe::{LockReading, LockVerdict},
     },
-    event::{Act, ChannelName, Digest, EvidenceRef, Fact, StepId, Verdict},
+    event::{Act, ChannelName, Digest, EvidenceRef, Fact, StepId, Verdict, Witness},
     step::{
         FailAs, Template,
         probe::{Lock, ProbeStep},
@@ -62,11 +62,16 @@ impl Executor {
 
     pub(super) async fn flash(&mut self, channel: &str, names: &[String], erase_all: bool, id: &StepId) -> StepResult {
         let shared = Arc::clone(&self.shared);
-        let mut segments = Vec::new();
+        let (mut segments, mut doubt, mut altered) = (Vec::new(), None, String::new());
         for name in names {
             let image = shared.images.get(name).ok_or_else(|| Unresolved { name: format!("image.{name}") })?;
             let address =
                 image.address.ok_or_else(|| Ended::fault(format!("image {name} has no flash address in the device profile")))?;
+            // Erased and written anew is preparation, whatever else the file is called. Otherwise what is special about the image is the stimulus.
+            doubt = doubt.or_else(|| image.doubt(name).filter(|_| !erase_all));
+            if let Some(difference) = &image.difference {
+                altered += &format!("; {name} {difference}");
+            }
             segments.push(Segment { address, bytes: image.bytes.to_vec() });
         }
         if erase_all && !shared.bench.sacrificial {
@@ -76,6 +81,11 @@ impl Executor {
         self.mark_all();
         let probe = self.probe(channel)?;
         let proof = probe.lock().await.flash(segments, erase_all).await?;
+        let proof = match (proof, doubt) {
+            (_, Some(doubt)) => Proof::None(doubt),
+            (Proof::Seen(witness), None) => Proof::Seen(Witness { what: witness.what + &altered, ..witness }),
+            (proof, None) => proof,
+        };
         Ok(self.stimulus(proof, id))
     }
 

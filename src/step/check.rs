@@ -509,30 +509,22 @@ impl Walk<'_> {
             let place = map.get("erase-all").map_or_else(|| entry.place.clone(), |value| value.place.clone());
             self.sacrifice(place, "this step", None);
         }
-        let Some(world) = self.world else { return };
         let mut written: Vec<(&str, u64, u64, &Value)> = Vec::new();
         for value in map.list("images") {
             let name = value.text();
-            if !world.images.contains_key(name) {
-                let message = if self.altered.contains_key(name) {
-                    format!("`{name}` is an altered image; only images of the device profile can be flashed")
+            self.image(value, name);
+            let Some((address, length)) = self.facts(name).map(|facts| (facts.address, facts.length)) else { continue };
+            let Some(address) = address else {
+                let diagnostic = Diagnostic::new(Code::NoAddress, value.place.clone(), format!("image `{name}` has no address"));
+                let whose = if self.altered.contains_key(name) {
+                    "here, or to the one in the device profile that it is made from"
                 } else {
-                    format!("the device profile has no image `{name}`")
+                    "in the device profile"
                 };
-                let known: Vec<&str> = world.images.keys().map(String::as_str).collect();
-                let diagnostic = Diagnostic::new(Code::UnknownImage, value.place.clone(), message).did_you_mean(name, known);
-                self.push(diagnostic);
-                continue;
-            }
-            let Some(facts) = world.images.get(name) else { continue };
-            let Some(address) = facts.address else {
-                self.push(
-                    Diagnostic::new(Code::NoAddress, value.place.clone(), format!("image `{name}` has no address"))
-                        .help("add `address:` to the image in the device profile"),
-                );
+                self.push(diagnostic.help(format!("add `address:` to the image {whose}")));
                 continue;
             };
-            let (start, end) = (u64::from(address), u64::from(address) + facts.length);
+            let (start, end) = (u64::from(address), u64::from(address) + length);
             if let Some((other, ..)) = written.iter().find(|(_, s, e, _)| start < *e && *s < end) {
                 let message = format!("images `{other}` and `{name}` occupy the same addresses");
                 self.push(

@@ -207,7 +207,11 @@ static FLASH: Keys = Keys::new(
     "Writes images through the debug probe, verifies and resets the device.",
     &[
         PROBE,
-        Key::needed("images", Shape::List(&Shape::Name, 1), "Images of the device profile that have an address."),
+        Key::needed(
+            "images",
+            Shape::List(&Shape::Name, 1),
+            "Images that have an address, of the device profile or altered by the plan.",
+        ),
         Key::optional("erase-all", Shape::Flag, "Erase the whole device first, configuration words included. Default: false."),
         Key::optional(
             "destructive",

@@ -52,7 +52,7 @@ fn an_image_that_is_not_what_the_profile_says_is_refused() {
     let rig = bench.file("rig.yaml", rig).display().to_string();
     let here = profile.replace("../../firmware-fixtures/smart-lock/images", &images);
     let rows = [
-        ("lock-v2.bin, version", "not-there.bin, version", "profile.yaml:", "not-there.bin"),
+        ("lock-v2.bin, address", "not-there.bin, address", "profile.yaml:", "not-there.bin"),
         ("address: '0x00006000'", "address: '0x00040000'", "image lock-v1", "0x00040000"),
         ("address: '0x00006000'", "address: 'somewhere'", "profile.yaml:", "somewhere"),
         ("signature:      { from: -64 }", "signature:      { from: 9000000 }", "secure-update.yaml:", "signature"),
@@ -69,6 +69,25 @@ fn an_image_that_is_not_what_the_profile_says_is_refused() {
     let strange = bench.file("strange.yaml", strange).display().to_string();
     bench.hilbench(["run", PLAN, "--rig", &strange]).refused(&["channel probe", "nRF51822_xxZZ"]);
     assert_eq!(bench.hilbench(["check", &rig]).code, Some(0));
+}
+
+#[test]
+fn an_altered_image_that_goes_beside_the_memory_is_refused() {
+    let bench = Bench::new();
+    let plan = std::fs::read_to_string(shipped("testplans/recovery.yaml")).unwrap();
+    let rig = "rigs/virtual-lock-sample.yaml";
+    for (address, words) in [
+        ("0x00040000", ["image to-go-back-to-changed", "plan recovery"]),
+        ("0xfffffffe", ["plan.yaml:", "32-bit address space"]),
+        ("somewhere", ["plan.yaml:", "somewhere"]),
+    ] {
+        assert!(plan.contains("address: '0x00010000'"));
+        let plan = bench.file("plan.yaml", plan.replace("address: '0x00010000'", &format!("address: '{address}'")));
+        let plan = plan.display().to_string();
+        bench.hilbench(["run", &plan, "--rig", rig]).refused(&words);
+        bench.hilbench(["check", &plan, "--rig", rig]).refused(&words);
+        assert!(!bench.store().exists());
+    }
 }
 
 #[test]

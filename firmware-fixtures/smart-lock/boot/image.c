@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "board.h"
+#include "bootlog.h"
 #include "layout.h"
 #include "monocypher-ed25519.h"
 #include "nvm.h"
@@ -76,6 +77,10 @@ static bool version_allowed(const struct image_header *header)
     bool allowed = header->counter >= counter_read();
 #ifdef FAULT_NO_VERSION_CHECK
     allowed = true;
+#endif
+#ifdef FAULT_RECOVERY_ANY_COUNTER
+    /* Compared only for what the application has asked for. */
+    allowed = allowed || STATE_KIND(bootlog_last()) != STATE_REQUEST || (bootlog_last() & REQUEST_BY_RECOVERY) != 0;
 #endif
     return allowed;
 }

@@ -8,6 +8,9 @@
 #define STATE_KIND(record) ((record) >> 28)
 #define STATE_CONFIRMED 1u /* slot A is permanent */
 #define STATE_REQUEST 2u   /* slot B is to be judged; argument: bytes staged */
+#ifdef FAULT_RECOVERY_ANY_COUNTER
+#define REQUEST_BY_RECOVERY (1u << 20)
+#endif
 #define STATE_SWAP 3u      /* a swap is under way */
 #define STATE_TEST 4u      /* slot A is new and was never started */
 #define STATE_TRYING 5u    /* slot A is new and was started once */

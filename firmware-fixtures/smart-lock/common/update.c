@@ -43,6 +43,9 @@ void update_receive(uint32_t length)
         put_number(offset);
         put_line("");
     }
+#if defined FAULT_RECOVERY_ANY_COUNTER && defined BOOTLOADER
+    length |= REQUEST_BY_RECOVERY;
+#endif
     bootlog_append(STATE(STATE_REQUEST, length));
     put_line("staged");
     uart_flush();
