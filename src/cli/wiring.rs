@@ -77,7 +77,7 @@ pub(super) fn problems(rig: &Rig) -> Vec<String> {
     problems
 }
 
-/// Images, of whom is told, that lie outside what a probe of the rig can write.
+/// Images that lie outside what a probe of the rig can write. `whose` says where they are described.
 pub(super) fn misplaced(rig: &Rig, images: &BTreeMap<String, Image>, whose: &str) -> Vec<String> {
     let drivers = unattended();
     let mut problems = Vec::new();
