@@ -130,10 +130,10 @@ fn cargo() -> Command {
     command
 }
 
-/// Commands and tests use the program that belongs to this one.
+/// Commands and tests use the program that belongs to this one. It is built beside the lab, so that both share what they are made of.
 fn build_hilbench() -> Result<(), VmError> {
     let mut command = cargo();
-    command.args(["build", "--quiet", "--package", "hilbench", "--bin", "hilbench"]);
+    command.args(["build", "--quiet", "--package", "hilbench", "--package", "lab", "--bin", "hilbench"]);
     let status = command.status().map_err(VmError::file("start", "cargo"))?;
     if status.success() { Ok(()) } else { Err(VmError::file("build", "hilbench")(io::Error::other(status.to_string()))) }
 }
